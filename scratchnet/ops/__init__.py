@@ -1,0 +1,1 @@
+"""Primitives: what is differentiated by a rule. All else is made of them."""

@@ -1,0 +1,157 @@
+"""Elementwise primitives. In the derivations ȳ is the gradient that arrives and x̄ the one that leaves."""
+
+from typing import Any
+
+import numpy as np
+from scipy.special import expit
+
+from scratchnet.tape import Array, primitive
+
+
+@primitive
+def add(x: Any, y: Any) -> Array:
+    """z = x + y; x̄ = z̄, ȳ = z̄."""
+    return x + y
+
+
+add.differentiate(lambda g, _z, _x, _y: g, lambda g, _z, _x, _y: g)
+
+
+@primitive
+def subtract(x: Any, y: Any) -> Array:
+    """z = x − y; x̄ = z̄, ȳ = −z̄."""
+    return x - y
+
+
+subtract.differentiate(lambda g, _z, _x, _y: g, lambda g, _z, _x, _y: -g)
+
+
+@primitive
+def multiply(x: Any, y: Any) -> Array:
+    """z = x y; x̄ = z̄ y, ȳ = z̄ x."""
+    return x * y
+
+
+multiply.differentiate(lambda g, _z, _x, y: g * y, lambda g, _z, x, _y: g * x)
+
+
+@primitive
+def divide(x: Any, y: Any) -> Array:
+    """z = x / y; x̄ = z̄ / y, ȳ = −z̄ z / y."""
+    return x / y
+
+
+divide.differentiate(lambda g, _z, _x, y: g / y, lambda g, z, _x, y: -g * z / y)
+
+
+@primitive
+def negative(x: Any) -> Array:
+    """y = −x; x̄ = −ȳ."""
+    return -x
+
+
+negative.differentiate(lambda g, _y, _x: -g)
+
+
+@primitive
+def power(x: Any, *, exponent: float) -> Array:
+    """y = xᵏ for a constant k; x̄ = ȳ k xᵏ⁻¹."""
+    return x**exponent
+
+
+power.differentiate(lambda g, _y, x, exponent: g * exponent * x ** (exponent - 1))
+
+
+@primitive
+def exp(x: Any) -> Array:
+    """y = eˣ; x̄ = ȳ y."""
+    return np.exp(x)
+
+
+exp.differentiate(lambda g, y, _x: g * y)
+
+
+@primitive
+def log(x: Any) -> Array:
+    """y = ln x; x̄ = ȳ / x."""
+    return np.log(x)
+
+
+log.differentiate(lambda g, _y, x: g / x)
+
+
+@primitive
+def sqrt(x: Any) -> Array:
+    """y = √x; x̄ = ȳ / 2y."""
+    return np.sqrt(x)
+
+
+sqrt.differentiate(lambda g, y, _x: g / (y * 2))
+
+
+@primitive
+def absolute(x: Any) -> Array:
+    """y = |x|; x̄ = ȳ sign x, with 0 at x = 0 as PyTorch has it."""
+    return np.abs(x)
+
+
+absolute.differentiate(lambda g, _y, x: g * np.sign(np.asarray(x)))
+
+
+@primitive
+def relu(x: Any) -> Array:
+    """Rectified linear unit, y = max(x, 0); x̄ = ȳ where y > 0, else 0 (at the kink too, as in PyTorch).
+
+    Its second derivative is zero wherever it exists.
+    """
+    return np.maximum(x, 0)
+
+
+@primitive
+def relu_gradient(g: Any, y: Any) -> Array:
+    """The backward pass of `relu`: linear in the gradient, constant in y."""
+    return g * (y > 0)
+
+
+relu.differentiate(lambda g, y, _x: relu_gradient(g, y))
+relu_gradient.differentiate(lambda gg, _z, _g, y: relu_gradient(gg, y), None)
+
+
+@primitive
+def tanh(x: Any) -> Array:
+    """Hyperbolic tangent, y = tanh x; x̄ = ȳ (1 − y²)."""
+    return np.tanh(x)
+
+
+@primitive
+def tanh_gradient(g: Any, y: Any) -> Array:
+    """The backward pass of `tanh` in one array: z = g (1 − y²); ḡ = z̄ (1 − y²), ȳ = −2 z̄ g y."""
+    slope = np.square(y)
+    np.subtract(1, slope, out=slope)
+    return np.multiply(slope, g, out=slope)
+
+
+tanh.differentiate(lambda g, y, _x: tanh_gradient(g, y))
+tanh_gradient.differentiate(
+    lambda gg, _z, _g, y: tanh_gradient(gg, y), lambda gg, _z, g, y: gg * g * y * -2.0
+)
+
+
+@primitive
+def sigmoid(x: Any) -> Array:
+    """Logistic function, y = 1 / (1 + e⁻ˣ); x̄ = ȳ y (1 − y)."""
+    return expit(x)
+
+
+@primitive
+def sigmoid_gradient(g: Any, y: Any) -> Array:
+    """The backward pass of `sigmoid` in one array: z = g y (1 − y); ḡ = z̄ y (1 − y), ȳ = z̄ g (1 − 2y)."""
+    slope = np.subtract(1, y)
+    slope *= y
+    return np.multiply(slope, g, out=slope)
+
+
+sigmoid.differentiate(lambda g, y, _x: sigmoid_gradient(g, y))
+sigmoid_gradient.differentiate(
+    lambda gg, _z, _g, y: sigmoid_gradient(gg, y), lambda gg, _z, g, y: gg * g * (1.0 - y * 2.0)
+)
