@@ -113,10 +113,10 @@ class Module:
         """The modules directly below this one."""
         return iter(self._modules.values())
 
-    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Every parameter once, with its dotted name."""
+    def named_parameters(self, recurse: bool = True) -> Iterator[tuple[str, Parameter]]:
+        """Every parameter once, with its dotted name; without ``recurse`` only this module's own."""
         seen = set()
-        for prefix, module in self.named_modules():
+        for prefix, module in self.named_modules() if recurse else [("", self)]:
             for name, parameter in module._parameters.items():
                 if parameter not in seen:
                     seen.add(parameter)

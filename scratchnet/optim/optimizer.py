@@ -160,10 +160,6 @@ class Optimizer:
         """Moves the weights of one run in place; every subclass writes its own."""
         raise TypeError(f"{type(self).__name__} needs an update method")
 
-    def snapshot(self) -> list[Array]:
-        """A copy of every parameter's weights, group by group: what a listener needs to know an update."""
-        return [view for buffer in self._buffers for view in buffer.views(buffer.weights.copy())]
-
 
 def _groups(params: Iterable[Any]) -> list[dict[str, Any]]:
     given = list(params)

@@ -1,0 +1,46 @@
+"""What the recorder asks of a capture, whatever framework it listens to."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from diag.events import Event, Layer, Optimizer, Parameter
+
+Hear = Callable[[Event], None]
+Signal = Callable[["Capture"], None]
+Work = Callable[[str, str], AbstractContextManager[None]]
+
+
+class Capture(Protocol):
+    """Listens to one model and its optimiser, and tells events while `listening` is true.
+
+    A recorded step tells, in this order: ``activation`` of each layer as it runs, ``input`` of the
+    network, ``prediction``, ``target`` and ``loss`` where a criterion is watched, ``weight`` and
+    ``gradient`` before the optimiser moves, ``update`` after it. ``before_step`` and ``after_step`` are
+    signalled at every step, recorded or not. An evaluation between steps is not told.
+    """
+
+    model: Any
+    name: str
+    listening: bool
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Layers in the order in which the model holds them."""
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Every parameter of the model."""
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimiser, with the hyperparameters of its first group."""
+
+    def hyperparameters(self) -> list[Mapping[str, Any]]:
+        """Hyperparameters of each group as they are now."""
+
+    def make_hvp(self, closure: Callable[[], Any]) -> tuple[Callable[[Any], Any], int, Any]:
+        """A Hessian-vector product on flat vectors, its dimension, and an array like the vectors."""
+
+    def close(self) -> None:
+        """Removes every hook; the model is as it was."""

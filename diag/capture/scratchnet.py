@@ -1,0 +1,234 @@
+"""Turns the hooks of a scratchnet model into events; the twin of the capture for PyTorch."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import scratchnet as sn
+from diag.capture.contract import Hear, Signal, Work
+from diag.events import Event, Layer, Optimizer, Parameter
+from scratchnet.hooks import Handle
+
+Flat = NDArray[Any]
+
+
+class Capture:
+    """Listens to one scratchnet model and its optimiser; see `diag.capture.contract`."""
+
+    def __init__(
+        self,
+        model: sn.nn.Module,
+        optimizer: sn.optim.Optimizer,
+        criterion: sn.nn.Module | None,
+        *,
+        name: str,
+        hear: Hear,
+        before_step: Signal,
+        after_step: Signal,
+        work: Work,
+        wants: frozenset[str],
+    ) -> None:
+        self.model = model
+        self.name = name
+        self._optimizer = optimizer
+        self._criterion = criterion
+        self._hear = hear
+        self._work = work
+        self._wants = wants
+        self._before_step = before_step
+        self._after_step = after_step
+        self._modules = _layer_modules(model, name)
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._parameters = _moved_parameters(model, optimizer, name)
+        self._before = [np.empty_like(parameter.array) for parameter in self._parameters.values()]
+        self._handles: list[Handle] = []
+        self._step_handles = [
+            optimizer.register_step_pre_hook(self._on_pre_step),
+            optimizer.register_step_post_hook(self._on_post_step),
+        ]
+        self._listening = False
+
+    # ---------------------------------------------------------------------------- description
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Layers in the order in which the model holds them."""
+        return tuple(
+            Layer(
+                name, type(module).__name__, self._shapes.get(name, ()), tuple(_own_parameters(name, module))
+            )
+            for name, module in self._modules.items()
+        )
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Every parameter of the model."""
+        return tuple(
+            Parameter(full, layer, parameter.shape, full in self._parameters)
+            for layer, module in self._modules.items()
+            for full, parameter in _own_parameters(layer, module).items()
+        )
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimiser, with the hyperparameters of its first group."""
+        return Optimizer(self.name, type(self._optimizer).__name__, self.hyperparameters()[0])
+
+    def hyperparameters(self) -> list[Mapping[str, Any]]:
+        """Hyperparameters of each group as they are now."""
+        groups = self._optimizer.param_groups
+        return [{key: value for key, value in group.items() if key != "params"} for group in groups]
+
+    # ------------------------------------------------------------------------------ listening
+
+    @property
+    def listening(self) -> bool:
+        """Whether the step in progress is recorded; while False no module holds a hook of ours."""
+        return self._listening
+
+    @listening.setter
+    def listening(self, value: bool) -> None:
+        if value and not self._listening:
+            self._attach()
+        elif self._listening and not value:
+            self._detach()
+        self._listening = value
+
+    def _attach(self) -> None:
+        self._handles.append(self.model.register_forward_hook(self._on_network))
+        for name, module in self._modules.items():
+            self._handles.append(module.register_forward_hook(self._on_forward(name)))
+            if "output_gradient" in self._wants:
+                self._handles.append(module.register_backward_hook(self._on_backward(name)))
+        if self._criterion is not None:
+            self._handles.append(self._criterion.register_forward_hook(self._on_criterion))
+
+    def _detach(self) -> None:
+        while self._handles:
+            self._handles.pop().remove()
+
+    def close(self) -> None:
+        """Removes every hook; the model is as it was."""
+        self.listening = False
+        while self._step_handles:
+            self._step_handles.pop().remove()
+
+    def _is_training(self) -> bool:
+        return self.model.training and sn.is_recording()
+
+    def _on_forward(self, name: str) -> Callable[..., None]:
+        def hook(_module: sn.nn.Module, _inputs: tuple[Any, ...], output: Any) -> None:
+            if self._is_training() and isinstance(output, sn.Tensor):
+                self._shapes.setdefault(name, output.shape[1:])
+                self._hear(Event("activation", name, output.array))
+
+        return hook
+
+    def _on_backward(self, name: str) -> Callable[..., None]:
+        def hook(_module: sn.nn.Module, gradient: Any) -> None:
+            self._hear(Event("output_gradient", name, gradient))
+
+        return hook
+
+    def _on_network(self, _model: sn.nn.Module, inputs: tuple[Any, ...], _output: Any) -> None:
+        if self._is_training() and inputs:
+            self._hear(Event("input", "", np.asarray(inputs[0])))
+
+    def _on_criterion(self, _criterion: sn.nn.Module, inputs: tuple[Any, ...], loss: Any) -> None:
+        if not self._is_training():
+            return
+        for kind, value in zip(("prediction", "target"), inputs, strict=False):
+            self._hear(Event(kind, "", np.asarray(value)))  # type: ignore[arg-type]
+        self._hear(Event("loss", "", np.asarray(loss).mean()))
+
+    # ------------------------------------------------------------------------ optimiser's step
+
+    def _on_pre_step(self, _optimizer: sn.optim.Optimizer) -> None:
+        self._before_step(self)
+        if not self._listening:
+            return
+        with self._work("capture of the optimiser's step", self.name):
+            for kept, parameter in zip(self._before, self._parameters.values(), strict=True):
+                np.copyto(kept, parameter.array)
+            names = tuple(self._parameters)
+            self._hear(Event("weight", names, [parameter.array for parameter in self._parameters.values()]))
+            with_gradient = {name: p for name, p in self._parameters.items() if p.grad is not None}
+            gradients = [parameter.grad.array for parameter in with_gradient.values()]  # type: ignore[union-attr]
+            self._hear(Event("gradient", tuple(with_gradient), gradients))
+
+    def _on_post_step(self, _optimizer: sn.optim.Optimizer) -> None:
+        if self._listening:
+            with self._work("capture of the optimiser's step", self.name):
+                for kept, parameter in zip(self._before, self._parameters.values(), strict=True):
+                    np.subtract(parameter.array, kept, out=kept)
+                self._hear(Event("update", tuple(self._parameters), self._before))
+        self._after_step(self)
+
+    # ------------------------------------------------------------------------------ curvature
+
+    def make_hvp(self, closure: Callable[[], sn.Tensor]) -> tuple[Callable[[Flat], Flat], int, Flat]:
+        """A Hessian-vector product on flat vectors, its dimension, and an array like the vectors.
+
+        The loss is computed once, in evaluation mode and unheard; gradients and modes stay as they were.
+        """
+        parameters = list(self._parameters.values())
+        with self._unheard(), _evaluating(self.model):
+            product = sn.make_hvp(closure, parameters)
+        shapes = [parameter.shape for parameter in parameters]
+        bounds = np.cumsum([parameter.size for parameter in parameters])
+
+        def hvp(vector: Flat) -> Flat:
+            parts = np.split(vector, bounds[:-1])
+            columns = product([part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)])
+            return np.concatenate([column.ravel() for column in columns])
+
+        return hvp, int(bounds[-1]), parameters[0].array
+
+    @contextmanager
+    def _unheard(self) -> Iterator[None]:
+        was_listening, self.listening = self.listening, False
+        try:
+            yield
+        finally:
+            self.listening = was_listening
+
+
+def _layer_modules(model: sn.nn.Module, name: str) -> dict[str, sn.nn.Module]:
+    """The modules that compute, by full name: leaves, and containers that own parameters themselves."""
+    return {
+        ".".join(filter(None, (name, path))) or type(model).__name__: module
+        for path, module in model.named_modules()
+        if any(module.named_parameters(recurse=False))
+        or not (any(module.children()) or isinstance(module, sn.nn.Sequential))
+    }
+
+
+def _own_parameters(layer: str, module: sn.nn.Module) -> dict[str, sn.nn.Parameter]:
+    return {f"{layer}.{name}": parameter for name, parameter in module.named_parameters(recurse=False)}
+
+
+def _moved_parameters(
+    model: sn.nn.Module, optimizer: sn.optim.Optimizer, name: str
+) -> dict[str, sn.nn.Parameter]:
+    """The model's parameters that the optimiser moves, by full name, each once."""
+    moved = {parameter for group in optimizer.param_groups for parameter in group["params"]}
+    found: dict[str, sn.nn.Parameter] = {}
+    for layer, module in _layer_modules(model, name).items():
+        for full, parameter in _own_parameters(layer, module).items():
+            if parameter in moved and parameter not in set(found.values()):
+                found[full] = parameter
+    return found
+
+
+@contextmanager
+def _evaluating(model: sn.nn.Module) -> Iterator[None]:
+    modes: Sequence[tuple[sn.nn.Module, bool]] = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

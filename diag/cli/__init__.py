@@ -1,0 +1,5 @@
+"""The command line: ``diag demo``, ``diag report``, ``diag info``."""
+
+from diag.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,120 @@
+"""Gradients that fade, or grow, on their way through the layers."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from diag.diagnosis.findings import Evidence, Finding
+from diag.diagnosis.outcome import Outcome
+from diag.diagnosis.persistence import begins_to_last, last_healthy
+from diag.diagnosis.rules import rule
+from diag.log import Log, Series
+
+VANISHING_RATIO = 1e-3
+VANISHING_NORM = 1e-4
+EXPLODING_RATIO = 70.0
+GROWTH = 100.0
+
+
+@rule("gradient_norm_ratio", "gradient_norm")
+def vanishing_gradients(log: Log) -> Iterator[Finding]:
+    """Gradients of the first layer a thousand times smaller than those of the last, and tiny."""
+    layers = _trained_layers(log)
+    first = layers.values[:, 0]
+    ratio = log.series("gradient_norm_ratio").values[:, 0]
+    onset = begins_to_last((ratio < VANISHING_RATIO) & (first < VANISHING_NORM), least=5)
+    if onset is None:
+        return
+    step = int(layers.steps[onset])
+    outcome = Outcome.of(log)
+    is_hurt = outcome is not None and (outcome.has_learned_little() or outcome.is_hurt_after(step))
+    value = float(np.median(ratio[onset:]))
+    yield Finding(
+        rule="vanishing_gradients",
+        severity="fault" if is_hurt else "note",
+        layer=layers.columns[0],
+        onset_step=step,
+        evidence=Evidence(
+            series="gradient_norm_ratio",
+            value=value,
+            band=f"at least {VANISHING_RATIO:g}",
+            readings=len(ratio) - onset,
+            last_healthy_step=last_healthy(layers.steps, onset),
+            text=(
+                f"Since step {step} the gradient of the first layer {layers.columns[0]!r} is {value:.2g} times "
+                f"that of the last, {layers.columns[-1]!r}."
+            ),
+        ),
+        why="The layers nearest the input hardly move: depth is there, but it does not learn.",
+        fix=(
+            "Use a nonlinearity that does not saturate, an initialisation that keeps the signal's size "
+            "(He for ReLU, Xavier for tanh), normalisation, or residual connections."
+        ),
+        confidence=0.8,
+        references=(
+            "Bengio et al., Learning long-term dependencies with gradient descent is difficult, 1994",
+            "Thresholds: Zhang et al., AUTOTRAINER, ICSE 2021",
+        ),
+    )
+
+
+@rule("gradient_norm_ratio", "gradient_norm")
+def exploding_gradients(log: Log) -> Iterator[Finding]:
+    """Gradients that grow from the last layer to the first, or far beyond what they were at the start."""
+    ratio = log.series("gradient_norm_ratio").values[:, 0]
+    network = log.series("gradient_norm", of="network")
+    norm = network.values[:, 0]
+    growth = norm / np.nanmedian(norm[:5]) if np.nanmedian(norm[:5]) > 0 else np.zeros_like(norm)
+    candidates = [_first_lasting(ratio, EXPLODING_RATIO), _first_lasting(growth, GROWTH)]
+    outcome = Outcome.of(log)
+    for series, values, limit, onset in zip(
+        ("gradient_norm_ratio", "gradient_norm"),
+        (ratio, growth),
+        (EXPLODING_RATIO, GROWTH),
+        candidates,
+        strict=True,
+    ):
+        if onset is None:
+            continue
+        step = int(network.steps[onset])
+        is_hurt = outcome is not None and (outcome.has_learned_little() or outcome.is_hurt_after(step))
+        largest = float(np.nanmax(values[onset:]))
+        against = "that of the last layer" if series == "gradient_norm_ratio" else "its size at the start"
+        yield Finding(
+            rule="exploding_gradients",
+            severity="fault" if is_hurt else "note",
+            layer=_trained_layers(log).columns[0] if series == "gradient_norm_ratio" else None,
+            onset_step=step,
+            evidence=Evidence(
+                series=series,
+                value=largest,
+                band=f"at most {limit:g} times {against}",
+                readings=int(np.count_nonzero(values[onset:] > limit)),
+                last_healthy_step=last_healthy(network.steps, onset),
+                text=f"From step {step} on the gradient reaches {largest:.3g} times {against}.",
+            ),
+            why="Steps of such a size throw the weights far away, and single examples decide where.",
+            fix="Clip the gradient's norm, lower the learning rate, and check the initialisation's scale.",
+            confidence=0.75,
+            references=(
+                "Pascanu et al., On the difficulty of training recurrent neural networks, 2013",
+                "Threshold of 70 across depth: Zhang et al., AUTOTRAINER, ICSE 2021",
+            ),
+        )
+        return
+
+
+def _trained_layers(log: Log) -> Series:
+    """Gradient norms of the layers that have any, in order of execution."""
+    series = log.series("gradient_norm", of="layers")
+    trained = np.flatnonzero(np.isfinite(series.values).any(axis=0))
+    columns = tuple(series.columns[index] for index in trained)
+    return Series(series.name, series.axis, series.steps, columns, series.values[:, trained])
+
+
+def _first_lasting(values: np.ndarray, limit: float, least: int = 3) -> int | None:
+    """Index of the first of several readings in a row above a limit; what is not a number ends the row."""
+    above = values > limit
+    runs = np.convolve(above, np.ones(least, int), "valid") == least
+    starts = np.flatnonzero(runs)
+    return int(starts[0]) if starts.size else None

@@ -1,0 +1,86 @@
+"""What became of the training: a symptom is a fault only where the loss suffers."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diag.diagnosis.persistence import smoothed
+from diag.log import Log, Series
+
+# In order of preference: heard at every recorded step, or logged by the user.
+LOSSES = ("criterion_loss", "loss", "train_loss", "training_loss")
+
+
+def loss_series(log: Log) -> Series | None:
+    """The training loss, wherever the log has it."""
+    return next((log.series(name) for name in LOSSES if name in log), None)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The training loss, judged.
+
+    Attributes:
+        name: Of the series.
+        steps: Recorded steps.
+        loss: As recorded.
+        smooth: Running median, which mini-batch noise moves little.
+    """
+
+    name: str
+    steps: NDArray[np.int64]
+    loss: NDArray[np.float64]
+    smooth: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, log: Log) -> "Outcome | None":
+        """The outcome, or None where no loss was recorded."""
+        series = loss_series(log)
+        if series is None or not len(series.steps):
+            return None
+        loss = series.values[:, 0]
+        width = int(np.clip(len(loss) // 20, 1, 25))
+        return cls(series.name, series.steps, loss, smoothed(loss, width))
+
+    @property
+    def initial(self) -> float:
+        """Loss before anything was learned, the median of the first five readings."""
+        return float(np.median(self.loss[:5]))
+
+    @property
+    def final(self) -> float:
+        """Loss in the end, the median of the last tenth."""
+        return float(np.median(self.loss[-max(len(self.loss) // 10, 3) :]))
+
+    @property
+    def progress(self) -> float:
+        """Share of the initial loss that is gone in the end; NaN where the end is not finite."""
+        return (self.initial - self.final) / abs(self.initial) if self.initial else float("nan")
+
+    def has_learned_little(self, share: float = 0.1) -> bool:
+        """Whether less than a share of the initial loss is gone; a loss that is not finite has gone nowhere."""
+        return not self.progress >= share
+
+    def is_hurt_after(self, step: int, window: int | None = None) -> bool:
+        """Whether the loss gets clearly worse after a step, and does not come back within the window.
+
+        Worse means above 1.5 times what it was, or half of all progress lost, or not finite. Without a
+        window the rest of the run counts.
+        """
+        before = self.loss[self.steps <= step][-5:]
+        after = self.loss[self.steps > step][:window]
+        if not len(after):
+            return False
+        was = float(np.median(before)) if len(before) else self.initial
+        now = float(np.median(after[-max(len(after) // 2, 1) :]))
+        # `max(was, 1e-3 initial)`: a loss that is practically zero may double and mean nothing.
+        floor = max(abs(was), 1e-3 * abs(self.initial))
+        return not now <= min(1.5 * floor, max(was + 0.5 * (self.initial - was), 1.1 * floor))
+
+    def is_settled(self) -> bool:
+        """Whether most of the loss is gone and the last quarter of the run changes it little."""
+        if not self.progress >= 0.7 or len(self.loss) < 20:
+            return False
+        quarter = self.smooth[-max(len(self.smooth) // 4, 5) :]
+        return bool(abs(quarter[-1] - quarter[0]) <= 0.05 * abs(self.initial))

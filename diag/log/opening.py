@@ -1,0 +1,124 @@
+"""Opens the files of a log for reading, and says in words what stands in the way."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+import h5py
+
+from diag.log.schema import FORMAT, VERSION, log_files
+from diag.log.superblock import is_flagged, is_hdf5
+
+# A writer holds a lock for a moment when it creates a file and when it closes one.
+_ATTEMPTS: Final = 5
+_PAUSE_SECONDS: Final = 0.02
+
+
+class LogError(ValueError):
+    """A log cannot be read, or does not hold what was asked for."""
+
+
+def files_at(path: Path) -> tuple[Path, ...]:
+    """The files to read: the segments of rank 0 in a run folder, or the one file that was named.
+
+    Raises:
+        LogError: If there is nothing, or a folder without a log.
+    """
+    if not path.exists():
+        raise LogError(f"Log needs a run folder or an HDF5 file; {path} does not exist; check the path")
+    if not path.is_dir():
+        return (path,)
+    if files := log_files(path, rank=0):
+        return files
+    others = ", ".join(other.name for other in log_files(path))
+    raise LogError(
+        f"Log needs a folder with a log; {path} holds no log.h5"
+        + (
+            f" but {others}; name one of these files"
+            if others
+            else "; a run killed in its warm-up leaves none"
+        )
+    )
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """The HDF5 file of a log, open for the length of the block only, whether somebody writes it or not.
+
+    Args:
+        path: One file.
+
+    Yields:
+        The h5py file.
+
+    Raises:
+        LogError: If it is no log, or a newer one than this reader knows, or damaged.
+    """
+    if not is_hdf5(path):
+        raise LogError(
+            f"Log needs an HDF5 file; {path} is none ({path.stat().st_size} bytes); name the log.h5 of a run"
+        )
+    file = _open(path)
+    try:
+        _check_format(path, file)
+        yield file
+    except (OSError, RuntimeError, KeyError) as error:
+        raise LogError(
+            f"Log needs a whole file; {path} is damaged: {error}; copy it again from where it was written"
+        ) from error
+    finally:
+        with suppress(RuntimeError, OSError):
+            file.close()
+
+
+def _open(path: Path) -> Any:
+    for _ in range(_ATTEMPTS - 1):
+        with suppress(OSError):
+            return _open_once(path)
+        time.sleep(_PAUSE_SECONDS)
+    try:
+        return _open_once(path)
+    except OSError as error:
+        raise LogError(_what_stands_in_the_way(path, error)) from error
+
+
+def _open_once(path: Path) -> Any:
+    try:
+        return h5py.File(path, "r", swmr=True)
+    except OSError:
+        # Neither files of other programs nor those that lost their mark of SWMR can be opened that way.
+        return h5py.File(path, "r")
+
+
+def _what_stands_in_the_way(path: Path, error: OSError) -> str:
+    if "lock" in str(error):
+        return (
+            f"Log needs a shared lock on {path}; the file system or another process refuses it; try again, "
+            f"or set HDF5_USE_FILE_LOCKING=FALSE where the file system knows no locks ({error})"
+        )
+    if "truncated" in str(error):
+        return (
+            f"Log needs a whole file; {path} is truncated, it lacks its end; "
+            f"copy it again from where it was written ({error})"
+        )
+    if is_flagged(path):
+        return f"Log needs a file that its writer closed; {path} is not; run `diag repair {path}` ({error})"
+    return f"Log needs a whole file; {path} is damaged: {error}; copy it again from where it was written"
+
+
+def _check_format(path: Path, file: Any) -> None:
+    stored = file.attrs.get("format", b"")
+    found = stored.decode(errors="replace") if isinstance(stored, bytes) else str(stored)
+    if found != FORMAT:
+        raise LogError(
+            f'Log needs an HDF5 file whose "format" is "{FORMAT}"; {path} '
+            + (f'says "{found}"' if found else "does not say what it is")
+            + "; it was written by another program"
+        )
+    version = int(file.attrs["version"])
+    if version > VERSION:
+        raise LogError(
+            f"Log reads versions up to {VERSION}; {path} has version {version}; upgrade scratchdiag"
+        )

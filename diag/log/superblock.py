@@ -1,0 +1,107 @@
+"""The first 48 bytes of an HDF5 file: whether somebody writes it, where it ends, and their checksum."""
+
+import struct
+from pathlib import Path
+from typing import Final
+
+SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
+
+# Byte offsets in a superblock of version 2 or 3 with addresses of eight bytes.
+_VERSION, _ADDRESS_SIZE, _FLAGS, _END_OF_FILE, _CHECKSUM, _END = 8, 9, 11, 28, 44, 48
+_MASK: Final = 0xFFFFFFFF
+
+
+def is_hdf5(path: Path) -> bool:
+    """Whether a file begins as an HDF5 file does."""
+    with path.open("rb") as file:
+        return file.read(len(SIGNATURE)) == SIGNATURE
+
+
+def is_flagged(path: Path) -> bool:
+    """Whether an HDF5 file says that it is open for writing: so it is, or its writer was killed."""
+    with path.open("rb") as file:
+        head = file.read(_END)
+    # Older superblocks have no such flag, and another meaning at that place.
+    return head.startswith(SIGNATURE) and len(head) == _END and head[_VERSION] >= 2 and head[_FLAGS] != 0
+
+
+def clear(path: Path) -> None:
+    """Marks a file as closed and its end as where it ends.
+
+    A killed SWMR writer leaves both marks behind: the flag keeps other programs from opening the file, and
+    the end that it recorded last can lie before data that it wrote since.
+
+    Args:
+        path: A copy; the file is changed in place.
+
+    Raises:
+        ValueError: If the superblock is of another version, or does not match its checksum.
+
+    References:
+        [1] The HDF Group, "HDF5 File Format Specification", version 3.0, section II.A.
+    """
+    with path.open("r+b") as file:
+        head = bytearray(file.read(_END))
+        _check(path, head)
+        (end,) = struct.unpack_from("<Q", head, _END_OF_FILE)
+        head[_FLAGS] = 0
+        struct.pack_into("<Q", head, _END_OF_FILE, max(end, path.stat().st_size))
+        struct.pack_into("<I", head, _CHECKSUM, checksum(bytes(head[:_CHECKSUM])))
+        file.seek(0)
+        file.write(head)
+
+
+def checksum(data: bytes) -> int:
+    """Bob Jenkins' lookup3 hash, which HDF5 uses as the checksum of its metadata.
+
+    Args:
+        data: Any bytes.
+
+    Returns:
+        32 bits.
+
+    Example:
+        >>> hex(checksum(b"Four score and seven years ago"))
+        '0x17770551'
+
+    References:
+        [1] Jenkins, "lookup3.c, for hash table lookup", 2006, function hashlittle.
+    """
+    a = b = c = (0xDEADBEEF + len(data)) & _MASK
+    if not data:
+        return c
+    # The last block, of 1 to 12 bytes, is mixed in another way.
+    blocks = [data[start : start + 12] for start in range(0, len(data), 12)]
+    for block in blocks[:-1]:
+        x, y, z = struct.unpack("<3I", block)
+        a, b, c = _mixed((a + x) & _MASK, (b + y) & _MASK, (c + z) & _MASK)
+    x, y, z = struct.unpack("<3I", blocks[-1].ljust(12, b"\0"))
+    return _finished((a + x) & _MASK, (b + y) & _MASK, (c + z) & _MASK)
+
+
+def _check(path: Path, head: bytes | bytearray) -> None:
+    if len(head) < _END or head[_VERSION] not in (2, 3) or head[_ADDRESS_SIZE] != 8:
+        raise ValueError(f"{path} has a superblock that the log writer never makes")
+    (stored,) = struct.unpack_from("<I", head, _CHECKSUM)
+    if stored != checksum(bytes(head[:_CHECKSUM])):
+        raise ValueError(f"{path} has a superblock that does not match its checksum")
+
+
+def _rotated(value: int, bits: int) -> int:
+    return (value << bits | value >> (32 - bits)) & _MASK
+
+
+def _mixed(a: int, b: int, c: int) -> tuple[int, int, int]:
+    # One step of the hash, six times over with the three words taking turns.
+    for bits in (4, 6, 8, 16, 19, 4):
+        a = ((a - c) & _MASK) ^ _rotated(c, bits)
+        c = (c + b) & _MASK
+        a, b, c = b, c, a
+    return a, b, c
+
+
+def _finished(a: int, b: int, c: int) -> int:
+    for bits in (14, 11, 25, 16, 4, 14, 24):
+        c = ((c ^ b) - _rotated(b, bits)) & _MASK
+        a, b, c = b, c, a
+    return b

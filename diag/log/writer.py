@@ -1,0 +1,257 @@
+"""Writes the log of one process while it trains."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from diag.events import Axis, Happening, Model, Reading
+from diag.log.compaction import compact
+from diag.log.live import LiveFile, Rows
+from diag.log.rows import AxisRows, CurvatureRows, HappeningRows, ScalarRows, kept
+from diag.log.schema import AXES, CONTINUED, AxisSchema, Schema, by_axis, extended, file_name, log_files
+
+
+class LogWriteError(OSError):
+    """The log can no longer be written; what was flushed before stays readable."""
+
+
+class LogWriter:
+    """Writes the readings, scalars and happenings of a run, so that a kill loses only what was not flushed.
+
+    The first recorded steps wait in memory, because HDF5 allows nothing new in a file that others may
+    read: the file is created when a step beyond the warm-up arrives, or on `flush` or `close`, with a
+    place for everything that was read until then. A reading that finds no place later, as after a change
+    of the model, closes the file and opens the next segment. Rows are written when a chunk of them is
+    full or some seconds have passed since the last flush, whichever comes first; this is looked at when
+    something is written, so a run that writes nothing flushes nothing.
+
+    Args:
+        folder: Of the run; made if it is not there.
+        describe: Called whenever a file is created: all that is watched, layers in order of execution.
+        rank: Of this process; each has its own files.
+        warm_up: How many recorded steps wait in memory for the schema.
+        chunk_rows: Rows of a chunk.
+        flush_seconds: The longest that a row waits for its chunk to fill.
+        clock: Seconds, monotonic.
+
+    Raises:
+        ValueError: If a number makes no sense.
+        FileExistsError: If the folder already holds a log of this rank; nothing in it is touched.
+
+    Example:
+        >>> from diag.events import Reading
+        >>> from diag.log import Log
+        >>> folder = Path(getfixture("tmp_path"))
+        >>> writer = LogWriter(folder, describe=Model)
+        >>> writer.write(0, [Reading("dead_unit_rate", "features.1", 0.71, "layers")])
+        >>> writer.close()
+        >>> Log(folder).series("dead_unit_rate").values.tolist()
+        [[0.71]]
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        describe: Callable[[], Model],
+        rank: int = 0,
+        warm_up: int = 2,
+        chunk_rows: int = 64,
+        flush_seconds: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        if rank < 0 or warm_up < 0 or chunk_rows < 1 or not flush_seconds >= 0:
+            raise ValueError(
+                f"LogWriter needs rank >= 0, warm_up >= 0, chunk_rows >= 1 and flush_seconds >= 0; "
+                f"got {rank=}, {warm_up=}, {chunk_rows=}, {flush_seconds=}"
+            )
+        _refuse_a_folder_with_a_log(folder, rank)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._describe, self._rank = folder, describe, rank
+        self._warm_up, self._chunk_rows = warm_up, chunk_rows
+        self._clock, self._flush_seconds, self._flushed_at = clock, flush_seconds, clock()
+        self._warm: list[tuple[int, list[Reading]]] = []
+        self._schema: Schema = {}
+        self._rows: dict[Axis, AxisRows] = {}
+        self._scalars, self._happenings = ScalarRows(), HappeningRows()
+        self._file: LiveFile | None = None
+        self._paths: list[Path] = []
+        self._is_closed = self._is_dead = False
+
+    def write(self, step: int, readings: Sequence[Reading]) -> None:
+        """Writes the readings of one recorded step.
+
+        May be called again for the same step, as for curvature: where a cell is read twice, the last
+        reading counts.
+
+        Args:
+            step: The recorded step.
+            readings: Of any axis. An array among them is copied.
+
+        Raises:
+            ValueError: If a reading has no place in a log; see `diag.log.schema.check_reading`.
+            LogWriteError: Once, when the file can no longer be written, and after `close`.
+        """
+        if not self._is_open():
+            return
+        if self._file is not None:
+            self._put(step, readings)
+        else:
+            self._warm.append((step, [kept(reading) for reading in readings]))
+            if len({warm_step for warm_step, _ in self._warm}) > self._warm_up:
+                self._start()
+        self._flush_if_due()
+
+    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Writes numbers that the user logs; a new name may come at any time.
+
+        Args:
+            step: The step that they belong to.
+            scalars: By name; see `diag.log.schema.check_scalar_name`.
+
+        Raises:
+            ValueError: If a name or a value has no place in a log; none of the scalars is then kept.
+            LogWriteError: As for `write`.
+        """
+        if self._is_open():
+            self._scalars.put(step, scalars)
+            self._flush_if_due()
+
+    def write_happening(self, happening: Happening) -> None:
+        """Writes what no number can say; a message of more than 512 bytes ends in "…".
+
+        Raises:
+            LogWriteError: As for `write`.
+        """
+        if self._is_open():
+            self._happenings.put(happening)
+            self._flush_if_due()
+
+    def flush(self) -> None:
+        """Makes sure that all rows written so far survive a kill of this process.
+
+        They survive no loss of power: that would take an fsync each time. A flush within the warm-up
+        ends it, and what is read for the first time afterwards opens a second segment.
+
+        Raises:
+            LogWriteError: Once, when the file can no longer be written, and after `close`.
+        """
+        if self._is_open():
+            self._commit()
+
+    def close(self, reason: str = "finished") -> None:
+        """Flushes, says why the log ends, and rewrites its files compressed; closing twice does no harm.
+
+        Args:
+            reason: Kept in the end record.
+
+        Raises:
+            LogWriteError: If that fails, once. Where only the compression fails, as for want of room
+                beside the log, the log is complete all the same.
+        """
+        if self._is_closed or self._is_dead:
+            return
+        self._is_closed = True
+        if self._file is None:
+            self._start()
+        self._end_segment(reason)
+        try:
+            for path in self._paths:
+                compact(path)
+        except (RuntimeError, OSError) as error:
+            raise LogWriteError(
+                f"LogWriter needs room beside the log in {self._folder} to compress it; it got {error}; "
+                f"the log is complete, only larger than it need be"
+            ) from error
+
+    def _is_open(self) -> bool:
+        if self._is_closed and not self._is_dead:
+            raise LogWriteError(f"The log in {self._folder} is closed; write before LogWriter.close")
+        return not self._is_dead
+
+    def _start(self) -> None:
+        self._open_segment(*self._plan([reading for _, readings in self._warm for reading in readings]))
+        warm, self._warm = self._warm, []
+        for step, readings in warm:
+            self._put(step, readings)
+
+    def _put(self, step: int, readings: Sequence[Reading]) -> None:
+        of_axis = by_axis(readings)
+        if not all(axis in self._rows and self._rows[axis].fit(some) for axis, some in of_axis.items()):
+            self._continue(readings)
+        for axis, some in of_axis.items():
+            self._rows[axis].put(step, some)
+        if any(rows.is_full for rows in self._rows.values()):
+            self._commit()
+
+    def _continue(self, readings: Sequence[Reading]) -> None:
+        plan = self._plan(readings)
+        earlier = self._rows
+        self._end_segment(CONTINUED)
+        self._scalars = ScalarRows()
+        self._open_segment(*plan)
+        for axis, rows in self._rows.items():
+            rows.carry(earlier[axis])
+
+    def _plan(self, readings: Sequence[Reading]) -> tuple[Model, Schema]:
+        model = self._describe()
+        return model, extended(self._schema, model, readings)
+
+    def _open_segment(self, model: Model, schema: Schema) -> None:
+        path = self._folder / file_name(self._rank, len(self._paths) + 1)
+        with self._dying_of_failure("create"):
+            self._file = LiveFile(path, schema, model, self._chunk_rows)
+        self._paths.append(path)
+        self._schema = schema
+        self._rows = {axis: _rows_of(axis, schema[axis], self._chunk_rows) for axis in AXES}
+
+    def _end_segment(self, reason: str) -> None:
+        self._commit()
+        with self._dying_of_failure("close"):
+            if self._file is not None:
+                self._file.end(reason)
+
+    def _flush_if_due(self) -> None:
+        is_full = self._scalars.is_full or self._happenings.is_full
+        is_due = self._file is not None and self._clock() - self._flushed_at >= self._flush_seconds
+        if is_full or is_due:
+            self._commit()
+
+    def _commit(self) -> None:
+        if self._file is None and (self._warm or self._scalars.count or self._happenings.count):
+            self._start()
+        if self._file is not None:
+            tables: list[Rows] = [*self._rows.values(), self._scalars, self._happenings]
+            with self._dying_of_failure("write"):
+                self._file.append(tables)
+            for rows in tables:
+                rows.clear()
+        self._flushed_at = self._clock()
+
+    @contextmanager
+    def _dying_of_failure(self, action: str) -> Iterator[None]:
+        # HDF5 reports a full disk as RuntimeError, and again on every later call: the first one is the last.
+        try:
+            yield
+        except (RuntimeError, OSError) as error:
+            self._is_dead = True
+            if self._file is not None:
+                self._file.abandon()
+            raise LogWriteError(
+                f"LogWriter needs room and permission to {action} the log in {self._folder}; "
+                f"it got {error}; what was flushed before stays readable, what comes after is not logged"
+            ) from error
+
+
+def _rows_of(axis: Axis, schema: AxisSchema, capacity: int) -> AxisRows:
+    return (CurvatureRows if axis == "curvature" else AxisRows)(axis, schema, capacity)
+
+
+def _refuse_a_folder_with_a_log(folder: Path, rank: int) -> None:
+    files = [path.name for path in log_files(folder, rank)]
+    if files:
+        raise FileExistsError(
+            f"LogWriter needs a folder without a log; {folder} holds {', '.join(files)}; "
+            f"choose another name for this run, or move the old one away"
+        )

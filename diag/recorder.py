@@ -1,0 +1,379 @@
+"""The recorder: hears a model while it trains and writes what it measures, without changing the training."""
+
+import atexit
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+import probes
+from diag.board import Board
+from diag.capture import Capture, open_capture
+from diag.events import Event, Happening, Model, Optimizer, Reading
+from diag.guard import Guard
+from diag.log import LogWriter, write_run
+from diag.measure import LAYER_EVENTS, PARAMETER_EVENTS, Measure
+
+
+@dataclass
+class _Watched:
+    """One model with what listens to it."""
+
+    capture: Capture
+    measure: Measure
+    learning_rates: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Curvature:
+    """What to compute of the Hessian, and how often."""
+
+    closure: Callable[[], Any]
+    watched: _Watched
+    every: int
+    k: int
+    samples: int
+    seed: int
+
+
+class Recorder:
+    """Records a training run into a folder: an HDF5 log, TensorBoard events, and ``run.json``.
+
+    Attach it once, train as before. The constructor, `watch` and `curvature` raise on bad arguments;
+    from then on a fault inside diag, or a full disk, is told once as a `DiagWarning` and in the log, and
+    training goes on. Recording never changes what is computed.
+
+    Args:
+        folder: Where the run is written; created if it is not there.
+        config: The run's configuration, for ``run.json`` and for TensorBoard's table of hyperparameters.
+        every: Step s is recorded if s % every == 0; steps count from 0.
+        probes: Probes of your own, each made by `probes.probe` to eat one array, recorded beside the rest.
+        omit: Names of standard readings to leave out.
+        rank: This process's rank where several train together; each writes its own file.
+
+    Raises:
+        FileExistsError: If the folder holds a log already.
+        ValueError: If ``every`` is below 1, or a probe is not of the kind that can be recorded.
+
+    Example:
+        >>> import tempfile, diag, scratchnet as sn
+        >>> model = sn.nn.Sequential(sn.nn.Linear(2, 8, rng=0), sn.nn.ReLU(), sn.nn.Linear(8, 2, rng=1))
+        >>> optimizer = sn.optim.SGD(model.parameters(), lr=0.1)
+        >>> criterion = sn.nn.CrossEntropyLoss()
+        >>> folder = tempfile.mkdtemp()
+        >>> with diag.Recorder(folder, every=1) as recorder:
+        ...     recorder.watch(model, optimizer, criterion=criterion)
+        ...     for step in range(3):
+        ...         loss = criterion(model(np.ones((4, 2))), np.array([0, 1, 0, 1]))
+        ...         optimizer.zero_grad()
+        ...         loss.backward()
+        ...         optimizer.step()
+        >>> diag.Log(folder).series("gradient_norm", of="layers").columns
+        ('0', '2')
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        config: Mapping[str, Any] | None = None,
+        every: int = 10,
+        probes: Sequence[Callable[..., Any]] = (),
+        omit: Collection[str] = (),
+        rank: int = 0,
+    ) -> None:
+        if every < 1:
+            raise ValueError(f"Recorder needs every >= 1, got {every}")
+        self.folder = Path(folder)
+        self._every = every
+        self._own = [_recordable(function) for function in probes]
+        self._omit = omit
+        self._watched: list[_Watched] = []
+        self._curvatures: list[_Curvature] = []
+        self._readings: list[Reading] = []
+        self._step = 0
+        self._start = time.perf_counter()
+        self._guard = Guard(self._tell_failure)
+        self._told_non_finite: set[tuple[str, str]] = set()
+        self._is_open = True
+        self._log = LogWriter(self.folder, describe=self._describe, rank=rank)
+        if rank == 0:
+            write_run(self.folder, config or {})
+        board_folder = self.folder if rank == 0 else self.folder / f"rank{rank}"
+        self._board = Board(board_folder, config=config or {})
+        atexit.register(self.close, "interpreter exit")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close("finished" if kind is None else f"{kind.__name__}: {error}")
+
+    # ----------------------------------------------------------------------------- setting up
+
+    def watch(self, model: Any, optimizer: Any, *, criterion: Any = None, name: str = "") -> None:
+        """Listens to a model and its optimiser from the step in progress on.
+
+        Args:
+            model: A scratchnet module.
+            optimizer: Moves the model's parameters. Each step of the first watched optimiser ends a step.
+            criterion: The loss module, if its loss, predictions and targets are to be recorded too.
+            name: Tells several pairs apart; goes before the names of layers and readings.
+
+        Raises:
+            TypeError: If they are not of one supported framework.
+            ValueError: If the model has no parameters, the optimiser moves none of them, the model is watched
+                already, or the name is taken.
+            RuntimeError: If the recorder is closed.
+        """
+        self._check_open("watch")
+        if any(watched.capture.model is model for watched in self._watched):
+            raise ValueError("watch needs a model that is not watched yet, got one a second time")
+        if name in (watched.capture.name for watched in self._watched):
+            raise ValueError(
+                f"watch needs a name of its own for each pair, got {name!r} a second time; pass name="
+            )
+        measure = Measure(self._own, self._omit, self._guard, f"{name}." if name else "")
+
+        def hear(event: Event) -> None:
+            with self._guard(
+                f"measure of {event.kind}", "" if isinstance(event.subject, tuple) else event.subject
+            ):
+                measure.hear(event)
+
+        capture = open_capture(
+            model,
+            optimizer,
+            criterion,
+            name=name,
+            hear=hear,
+            before_step=self._on_before_step,
+            after_step=self._on_after_step,
+            work=self._guard,
+            wants=measure.wants,
+        )
+        measure.learn(capture.layers)
+        self._watched.append(_Watched(capture, measure))
+        capture.listening = self._is_recorded()
+
+    def curvature(
+        self,
+        closure: Callable[[], Any],
+        *,
+        every: int = 200,
+        k: int = 5,
+        samples: int = 10,
+        name: str = "",
+        seed: int = 0,
+    ) -> None:
+        """Records the Hessian's largest eigenvalues and its trace on a fixed batch, before every so many steps.
+
+        It costs about 2 × (products + samples) gradients of the closure each time; the readings say how many.
+
+        Args:
+            closure: Computes the loss of the watched model on a fixed batch of examples; takes no arguments.
+            every: Computed before step s if s % every == 0.
+            k: How many of the largest eigenvalues.
+            samples: Random vectors for the trace.
+            name: Of the watched pair.
+            seed: Of the random vectors, the same at every step so that the readings can be compared.
+
+        Raises:
+            TypeError: If the closure is not callable.
+            ValueError: If no pair of that name is watched, or a number is below 1.
+            RuntimeError: If the recorder is closed.
+        """
+        self._check_open("curvature")
+        if not callable(closure):
+            raise TypeError(f"curvature needs a closure that returns the loss, got {type(closure).__name__}")
+        for label, value in (("every", every), ("k", k), ("samples", samples)):
+            if value < 1:
+                raise ValueError(f"curvature needs {label} >= 1, got {value}")
+        found = [watched for watched in self._watched if watched.capture.name == name]
+        if not found:
+            names = [watched.capture.name for watched in self._watched]
+            raise ValueError(
+                f"curvature needs the name of a watched pair, got {name!r} while {names or 'nothing'} is watched; "
+                f"call watch first"
+            )
+        self._curvatures.append(_Curvature(closure, found[0], every, k, samples, seed))
+
+    def _check_open(self, caller: str) -> None:
+        if not self._is_open:
+            raise RuntimeError(f"{caller} needs an open recorder, this one is closed; make a new Recorder")
+
+    # ------------------------------------------------------------------------ while training
+
+    def log(
+        self, values: Mapping[str, float] | None = None, /, *, step: int | None = None, **more: float
+    ) -> None:
+        """Records scalars of your own, such as ``val_loss``; a new name may come at any time.
+
+        Args:
+            values: Numbers by name, for names that are no Python identifiers.
+            step: The step they belong to; the last that has ended if None.
+            more: Numbers by name.
+        """
+        with self._guard("log", ""):
+            if not self._is_open:
+                raise RuntimeError("log needs an open recorder, this one is closed")
+            scalars = {name: float(value) for name, value in {**(values or {}), **more}.items()}
+            when = max(self._step - 1, 0) if step is None else step
+            self._write("the HDF5 log", lambda: self._log.write_scalars(when, scalars))
+            self._write("TensorBoard", lambda: self._board.write_scalars(when, scalars))
+
+    def _is_recorded(self) -> bool:
+        return self._is_open and self._step % self._every == 0
+
+    def _on_before_step(self, capture: Capture) -> None:
+        with self._guard("start of a step", capture.name):
+            watched = next(watched for watched in self._watched if watched.capture is capture)
+            watched.learning_rates = tuple(float(group["lr"]) for group in capture.hyperparameters())
+            for curvature in self._curvatures:
+                if curvature.watched is watched and self._step % curvature.every == 0:
+                    self._readings += _measure_curvature(curvature, self._guard)
+
+    def _on_after_step(self, capture: Capture) -> None:
+        if not self._watched or capture is not self._watched[0].capture:
+            return
+        with self._guard("end of a step", capture.name):
+            self._end_step()
+        self._step += 1
+        with self._guard("change of listening", capture.name):
+            for watched in self._watched:
+                watched.capture.listening = self._is_recorded()
+
+    def _end_step(self) -> None:
+        readings, self._readings = self._readings, []
+        if self._is_recorded():
+            for watched in self._watched:
+                readings += watched.measure.take()
+                readings += _learning_rates(watched)
+            self._tell_non_finite(readings)
+            readings.append(Reading("wall_time", "", time.perf_counter() - self._start, "network"))
+            readings.append(Reading("recording_seconds", "", self._guard.take_seconds(), "network"))
+        if readings:
+            self._write("the HDF5 log", lambda: self._log.write(self._step, readings))
+            self._write("TensorBoard", lambda: self._board.write(self._step, readings))
+
+    def _write(self, sink: str, write: Callable[[], None]) -> None:
+        with self._guard("writing", sink):
+            write()
+
+    def _tell_non_finite(self, readings: Sequence[Reading]) -> None:
+        for reading in readings:
+            is_count = reading.name.endswith("_non_finite_count")
+            is_loss = reading.name.endswith("criterion_loss")
+            if (is_count and reading.value > 0) or (is_loss and not np.isfinite(reading.value)):
+                key = reading.name, reading.subject
+                if key not in self._told_non_finite:
+                    self._told_non_finite.add(key)
+                    message = f"{reading.name.removesuffix('_count')}: {reading.value:g}"
+                    self._tell(Happening(self._step, "non_finite", reading.subject, message))
+
+    # ------------------------------------------------------------------------------ the rest
+
+    def _tell_failure(self, work: str, subject: str, message: str) -> None:
+        self._tell(Happening(self._step, "failure", subject or work, message))
+
+    def _tell(self, happening: Happening) -> None:
+        with suppress(OSError):
+            # A log that cannot be written cannot be told of it either.
+            self._log.write_happening(happening)
+
+    def _describe(self) -> Model:
+        layers = [layer for w in self._watched for layer in w.measure.in_order(w.capture.layers)]
+        parameters = [parameter for w in self._watched for parameter in w.capture.parameters]
+        optimizers = [_plain(watched.capture.optimizer) for watched in self._watched]
+        return Model(tuple(layers), tuple(parameters), tuple(optimizers))
+
+    def close(self, reason: str = "finished") -> None:
+        """Writes what is left and lets go of the models; a second call does nothing.
+
+        Args:
+            reason: How the run ended, for the log.
+        """
+        if not self._is_open:
+            return
+        atexit.unregister(self.close)
+        for watched in self._watched:
+            with self._guard("removal of hooks", watched.capture.name):
+                watched.capture.close()
+        if self._readings:
+            self._write("the HDF5 log", lambda: self._log.write(self._step, self._readings))
+        self._is_open = False
+        self._write("the HDF5 log", lambda: self._log.close(reason))
+        self._write("TensorBoard", lambda: self._board.close(reason))
+
+
+def _recordable(function: Callable[..., Any]) -> probes.Probe:
+    probe = probes.probe_of(function)
+    if probe.eats not in (*LAYER_EVENTS, *PARAMETER_EVENTS):
+        raise ValueError(
+            f"Recorder needs probes that eat one of {', '.join((*LAYER_EVENTS, *PARAMETER_EVENTS))}, "
+            f"got {probe.name}, which eats {probe.eats}"
+        )
+    return probe
+
+
+def _learning_rates(watched: _Watched) -> list[Reading]:
+    prefix = f"{watched.capture.name}." if watched.capture.name else ""
+    names = ["learning_rate", *(f"learning_rate_{i}" for i in range(1, len(watched.learning_rates)))]
+    return [
+        Reading(prefix + name, "", rate, "network")
+        for name, rate in zip(names, watched.learning_rates, strict=True)
+    ]
+
+
+def _measure_curvature(curvature: _Curvature, guard: Guard) -> list[Reading]:
+    capture = curvature.watched.capture
+    prefix = f"{capture.name}." if capture.name else ""
+    readings: list[Reading] = []
+
+    def add(name: str, value: Any) -> None:
+        readings.append(Reading(prefix + name, "", value, "curvature"))
+
+    with guard("curvature", capture.name):
+        hvp, dim, like = capture.make_hvp(curvature.closure)
+        top = probes.top_eigenvalues(hvp, dim, k=min(curvature.k, dim - 1), rng=curvature.seed, like=like)
+        values = np.full((2, curvature.k), np.nan)
+        values[:, : len(top.values)] = probes.to_host([top.values, top.residuals]).reshape(2, -1)
+        add("top_eigenvalues", values[0])
+        add("top_eigenvalues_residual", values[1])
+        add("top_eigenvalues_products", top.products)
+        trace = probes.trace(hvp, dim, samples=curvature.samples, rng=curvature.seed, like=like)
+        add("trace", float(trace.value))
+        add("trace_standard_error", float(trace.standard_error))
+        add("stability_threshold", _stability_threshold(capture))
+    return readings
+
+
+def _stability_threshold(capture: Capture) -> float:
+    """The sharpness at which the optimiser loses its footing; NaN where it is not gradient descent."""
+    group = capture.hyperparameters()[0]
+    if capture.optimizer.kind != "SGD":
+        return float("nan")
+    return float(
+        probes.stability_threshold(
+            group["lr"],
+            group.get("momentum", 0.0),
+            group.get("nesterov", False),
+            group.get("weight_decay", 0.0),
+        )
+    )
+
+
+def _plain(optimizer: Optimizer) -> Optimizer:
+    """Hyperparameters that JSON can carry."""
+    plain = {
+        key: value if isinstance(value, bool | int | float | str | None) else str(value)
+        for key, value in optimizer.hyperparameters.items()
+    }
+    return replace(optimizer, hyperparameters=plain)

@@ -1,0 +1,44 @@
+"""What an array of any meaning looks like: where it lies, and how far it spreads."""
+
+from typing import NamedTuple
+
+from array_api_compat import array_namespace
+
+from probes.arrays import Array, readable, returned, widest_float
+
+
+class Summary(NamedTuple):
+    """Four numbers of an array, each 0-d in its library: mean, standard deviation, least and largest entry."""
+
+    mean: Array
+    std: Array
+    min: Array
+    max: Array
+
+
+def summary(array: Array) -> Summary:
+    """Mean, standard deviation, smallest and largest entry.
+
+    It tells unscaled inputs, constant outputs and targets out of range at a glance. It says nothing of
+    shape: two clusters and one wide bell can have the same summary.
+
+    Args:
+        array: Numbers of any kind and any shape that is not empty; integers are computed in floating point.
+
+    Returns:
+        The four numbers, in the library of ``array``; NaN carries through to all of them.
+
+    Raises:
+        ValueError: If there are no entries.
+
+    Example:
+        >>> [float(number) for number in summary(np.array([1, 2, 3, 6]))]
+        [3.0, 1.8708286933869707, 1.0, 6.0]
+    """
+    seen = readable(array)
+    if 0 in seen.shape:
+        raise ValueError(f"summary needs at least one entry, got shape {tuple(seen.shape)}")
+    namespace = array_namespace(seen)
+    floating = seen if namespace.isdtype(seen.dtype, "real floating") else namespace.astype(seen, widest_float(seen))
+    numbers = (namespace.mean(floating), namespace.std(floating), namespace.min(floating), namespace.max(floating))
+    return Summary(*(returned(number, array) for number in numbers))
