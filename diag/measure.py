@@ -22,17 +22,26 @@ LAYER_EVENTS = ("activation", "output_gradient")
 PARAMETER_EVENTS = ("weight", "gradient", "update")
 
 
-class _Block(NamedTuple):
-    """Numbers of one name that are not yet on the host: one for each subject."""
+class _Key(NamedTuple):
+    """Where a number belongs."""
 
-    name: str
     axis: Axis
-    subjects: tuple[str, ...]
+    name: str
+    subject: str
+
+
+class _Block(NamedTuple):
+    """Numbers that are not yet on the host, one for each key: a 1-D array, or a 0-d one for a single key."""
+
+    keys: list[_Key]
     values: Any
 
     def numbers(self) -> Iterable[Any]:
-        """One 0-d number for each subject."""
+        """One 0-d number for each key."""
         return self.values if np.ndim(self.values) else (self.values,)
+
+
+Found = Mapping[_Key, float]
 
 
 class Measure:
@@ -75,14 +84,16 @@ class Measure:
 
     def hear(self, event: Event) -> None:
         """Measures one event, at once: the array is lent for the call."""
-        if isinstance(event.subject, tuple):
-            self._hear_parameters(event.kind, event.subject, event.array)
-        elif event.kind in LAYER_EVENTS:
-            self._hear_layer(event.kind, event.subject, event.array)
-        elif event.kind == "loss":
-            self._add("criterion_loss", "network", "", lambda: event.array)
+        kind, subject, array = event
+        if isinstance(subject, tuple):
+            self._hear_parameters(kind, subject, array)
+        elif kind in LAYER_EVENTS:
+            self._hear_layer(kind, subject, array)
+        elif kind == "loss":
+            self._apply(_Key("network", "criterion_loss", ""), probes.activation_mean, array)
         else:
-            self._summarise(event.kind, event.array)
+            for name, value in probes.summary(array)._asdict().items():
+                self._keep([_Key("network", f"{kind}_{name}", "")], value)
 
     def _hear_layer(self, kind: str, layer: str, array: Any) -> None:
         if kind == "activation":
@@ -90,101 +101,94 @@ class Measure:
             self._hear_activation(layer, array)
         for probe in self._own:
             if probe.eats == kind:
-                self._add(probe.name, "layers", layer, lambda probe=probe: probe.function(array))
+                self._apply(_Key("layers", probe.name, layer), probe.function, array)
 
     def _hear_activation(self, layer: str, array: Any) -> None:
-        self._add("activation_mean", "layers", layer, lambda: probes.activation_mean(array))
-        self._add("activation_rms", "layers", layer, lambda: probes.activation_rms(array))
-        self._add("activation_non_finite_count", "layers", layer, lambda: probes.non_finite_count(array))
         kind = self._layers[layer].kind if layer in self._layers else ""
+        self._apply(_Key("layers", "activation_mean", layer), probes.activation_mean, array)
+        self._apply(_Key("layers", "activation_rms", layer), probes.activation_rms, array)
+        self._apply(_Key("layers", "activation_non_finite_count", layer), probes.non_finite_count, array)
         if kind in RECTIFYING:
             activity = self._activity.setdefault(layer, probes.UnitActivity())
-            self._add("dead_unit_rate", "layers", layer, lambda: probes.dead_unit_rate(array))
-            self._add("dead_unit_rate_pooled", "layers", layer, lambda: _pooled(activity, array))
+            self._apply(_Key("layers", "dead_unit_rate", layer), probes.dead_unit_rate, array)
+            self._apply(_Key("layers", "dead_unit_rate_pooled", layer), _pooled, activity, array)
         if kind in LIMITS:
-            self._add(
-                "saturation_rate", "layers", layer, lambda: probes.saturation_rate(array, *LIMITS[kind])
+            self._apply(
+                _Key("layers", "saturation_rate", layer), probes.saturation_rate, array, *LIMITS[kind]
             )
 
     def _hear_parameters(self, kind: str, names: tuple[str, ...], arrays: list[Any]) -> None:
         with self._guard(f"{kind}_norm", ""):
             norms = probes.norms(arrays)
-            self._blocks.append(_Block(f"{kind}_norm", "parameters", names, norms))
+            self._keep([_Key("parameters", f"{kind}_norm", name) for name in names], norms)
             if kind == "gradient":
+                # A finite norm proves every entry finite; only the others are looked at again.
                 counts = [
                     0 if np.isfinite(norm) else probes.non_finite_count(array)
                     for norm, array in zip(norms, arrays, strict=True)
                 ]
-                self._blocks.append(
-                    _Block("gradient_non_finite_count", "parameters", names, np.asarray(counts))
-                )
+                keys = [_Key("parameters", "gradient_non_finite_count", name) for name in names]
+                self._keep(keys, np.asarray(counts))
         for probe in self._own:
             if probe.eats == kind:
                 for name, array in zip(names, arrays, strict=True):
-                    self._add(probe.name, "parameters", name, lambda p=probe, a=array: p.function(a))
+                    self._apply(_Key("parameters", probe.name, name), probe.function, array)
 
-    def _summarise(self, kind: str, array: Any) -> None:
-        for name, value in probes.summary(array)._asdict().items():
-            self._add(f"{kind}_{name}", "network", "", lambda value=value: value)
-
-    def _add(self, name: str, axis: Axis, subject: str, compute: Callable[[], Any]) -> None:
-        if name in self._omit:
+    def _apply(self, key: _Key, function: Callable[..., Any], *arguments: Any) -> None:
+        if key.name in self._omit:
             return
         value: Any = np.nan
-        with self._guard(name, subject):
-            value = _one_number(name, compute())
-        self._blocks.append(_Block(name, axis, (subject,), value))
+        with self._guard(key.name, key.subject):
+            value = _one_number(key.name, function(*arguments))
+        self._keep([key], value)
+
+    def _keep(self, keys: list[_Key], values: Any) -> None:
+        self._blocks.append(_Block(keys, values))
 
     # -------------------------------------------------------------------------- after a step
 
     def take(self) -> list[Reading]:
         """The readings of the step, with those that follow from several events; forgets them."""
         blocks, self._blocks = self._blocks, []
-        values = iter(probes.to_host([number for block in blocks for number in block.numbers()]))
-        # The last run counts where a layer ran several times in a step.
-        found = {
-            (block.axis, block.name, subject): float(next(values))
-            for block in blocks
-            for subject in block.subjects
-        }
-        readings = [
-            Reading(self._prefix + name if axis == "network" else name, subject, value, axis)
-            for (axis, name, subject), value in found.items()
-        ]
-        readings += self._ratios(found)
-        readings += self._over_depth(found)
-        return [reading for reading in readings if reading.name.removeprefix(self._prefix) not in self._omit]
+        keys = [key for block in blocks for key in block.keys]
+        numbers = probes.to_host([number for block in blocks for number in block.numbers()])
+        # Where a layer ran several times in a step, its last run counts.
+        found: Found = dict(zip(keys, numbers.tolist(), strict=True))
+        found = {**found, **_update_ratios(found), **self._over_depth(found)}
+        return [self._reading(key, value) for key, value in found.items() if key.name not in self._omit]
 
-    @staticmethod
-    def _ratios(found: Mapping[tuple[str, str, str], float]) -> list[Reading]:
-        names = [subject for axis, name, subject in found if (axis, name) == ("parameters", "update_norm")]
-        updates = np.array([found["parameters", "update_norm", name] for name in names])
-        weights = np.array([found.get(("parameters", "weight_norm", name), np.nan) for name in names])
-        ratios = probes.ratio_of_norms(updates, weights)
-        return [
-            Reading("update_ratio", n, float(r), "parameters") for n, r in zip(names, ratios, strict=True)
-        ]
+    def _reading(self, key: _Key, value: float) -> Reading:
+        name = self._prefix + key.name if key.axis == "network" else key.name
+        return Reading(name, key.subject, value, key.axis)
 
-    def _over_depth(self, found: Mapping[tuple[str, str, str], float]) -> list[Reading]:
-        norms = {
-            subject: value
-            for (axis, name, subject), value in found.items()
-            if (axis, name) == ("parameters", "gradient_norm")
-        }
-        if not norms:
-            return []
-        by_layer = {
-            layer.name: _combined([norms[p] for p in layer.parameters if p in norms])
+    def _over_depth(self, found: Found) -> Found:
+        """Gradient norms of layers and of the network, and their ratio from the first layer to the last."""
+        norms = _of_parameters(found, "gradient_norm")
+        layers = {
+            layer.name: [norms[name] for name in layer.parameters if name in norms]
             for layer in self.in_order(self._layers.values())
-            if any(p in norms for p in layer.parameters)
         }
-        readings = [Reading("gradient_norm", name, norm, "layers") for name, norm in by_layer.items()]
-        total = _combined(list(norms.values()))
-        readings.append(Reading(f"{self._prefix}gradient_norm", "", total, "network"))
+        by_layer = {name: _combined(parts) for name, parts in layers.items() if parts}
+        derived = {_Key("layers", "gradient_norm", name): norm for name, norm in by_layer.items()}
+        if norms:
+            derived[_Key("network", "gradient_norm", "")] = _combined(list(norms.values()))
         if len(by_layer) > 1:
-            ratio = float(probes.gradient_norm_ratio(np.array(list(by_layer.values()))))
-            readings.append(Reading(f"{self._prefix}gradient_norm_ratio", "", ratio, "network"))
-        return readings
+            ratio = probes.gradient_norm_ratio(np.array(list(by_layer.values())))
+            derived[_Key("network", "gradient_norm_ratio", "")] = float(ratio)
+        return derived
+
+
+def _of_parameters(found: Found, name: str) -> dict[str, float]:
+    return {key.subject: value for key, value in found.items() if key[:2] == ("parameters", name)}
+
+
+def _update_ratios(found: Found) -> Found:
+    updates, weights = _of_parameters(found, "update_norm"), _of_parameters(found, "weight_norm")
+    names = [name for name in updates if name in weights]
+    ratios = probes.ratio_of_norms(
+        np.array([updates[n] for n in names]), np.array([weights[n] for n in names])
+    )
+    return {_Key("parameters", "update_ratio", name): float(r) for name, r in zip(names, ratios, strict=True)}
 
 
 def _pooled(activity: probes.UnitActivity, array: Any) -> Any:

@@ -202,7 +202,7 @@ def non_finite_count(array: Array) -> Array:
     # A finite norm proves every entry finite at the speed of memory, without an array of booleans. On an
     # accelerator, looking at it would stall the queue for longer than it saves.
     if is_numpy_array(seen) and math.isfinite(norm(seen)):
-        return returned(0, array)
+        return returned(np.int64(0), array)
     namespace = array_namespace(seen)
     return returned(namespace.count_nonzero(~namespace.isfinite(seen)), array)
 

@@ -44,16 +44,16 @@ def readable(array: Array) -> Array:
     NumPy reads such an array faster and better: on a CPU torch's `any` takes ten times as long, and its
     norm is 1 % off after 1e7 float32 entries. Elsewhere the tensor stays where it is.
     """
-    namespace = array_namespace(array)
-    if is_numpy_namespace(namespace):
+    if is_numpy_array(array):
         return array
+    namespace = array_namespace(array)
     array = detached(array)
     return _numpy_view(namespace, array) if str(device(array)) == "cpu" else array
 
 
 def returned(result: Array, given: Array) -> Array:
     """A result in the library of the array that was given."""
-    return array_namespace(given).asarray(result)
+    return result if is_numpy_array(given) else array_namespace(given).asarray(result)
 
 
 def widest_float(array: Array) -> Any:
@@ -146,7 +146,9 @@ def quotient(numerator: Array, denominator: Array) -> Array:
 
 def fraction(count: Array, total: int) -> Array:
     """``count`` of ``total``, in the widest float: torch alone would divide integers in float32."""
-    return array_namespace(count).astype(count, widest_float(count)) / total
+    if not is_numpy_array(count):
+        count = array_namespace(count).astype(count, widest_float(count))
+    return count / total
 
 
 def _fetched(values: Sequence[Array]) -> list[NDArray[np.float64]]:

@@ -29,7 +29,7 @@ class TopEigenvalues(NamedTuple):
 
     Attributes:
         values: The k largest eigenvalues, largest first, shape ``(k,)``.
-        residuals: ``‖H v - θ v‖`` of each over the largest ``|θ|`` that was seen, shape ``(k,)``.
+        residuals: ``‖H v - θ v‖`` of each over the largest ``|θ|`` among the Ritz values, shape ``(k,)``.
         converged: Whether all k residuals are within the tolerance.
         products: How many Hessian-vector products it took.
     """
@@ -229,7 +229,7 @@ class _Product:
         if self.like.dtype not in (self.namespace.float32, self.namespace.float64):
             raise ValueError(
                 f"{caller} needs like to be float32 or float64, got {self.like.dtype}; "
-                f"half precision leaves too few digits to tell eigenvalues apart"
+                f"cast it, for narrower types hold too few digits to tell eigenvalues apart"
             )
         self.rounding = float(self.namespace.finfo(self.like.dtype).eps)
         # The cube root leaves room for products by finite differences, the roughest in use.
@@ -272,10 +272,11 @@ class _Product:
         ):
             return
         kind = f"{type(product).__module__}.{type(product).__qualname__}"
+        shape = tuple(product.shape) if hasattr(product, "shape") else None
         raise ValueError(
             f"{self.caller} needs hvp to return a vector of shape ({self.dim},) in the library of its "
-            f"argument, got {kind} of shape {getattr(product, 'shape', None)}; flatten and join the "
-            f"parts, and give like= an array of the library that hvp computes in"
+            f"argument, got {kind} of shape {shape}; flatten and join the parts, and give like= an array "
+            f"of the library that hvp computes in"
         )
 
 

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy as np
 from array_api_compat import array_namespace
 
 from probes.arrays import Array, readable, returned, widest_float
@@ -39,6 +40,13 @@ def summary(array: Array) -> Summary:
     if 0 in seen.shape:
         raise ValueError(f"summary needs at least one entry, got shape {tuple(seen.shape)}")
     namespace = array_namespace(seen)
-    floating = seen if namespace.isdtype(seen.dtype, "real floating") else namespace.astype(seen, widest_float(seen))
-    numbers = (namespace.mean(floating), namespace.std(floating), namespace.min(floating), namespace.max(floating))
+    floating = (
+        seen if namespace.isdtype(seen.dtype, "real floating") else namespace.astype(seen, widest_float(seen))
+    )
+    numbers = (
+        namespace.mean(floating),
+        namespace.std(floating),
+        namespace.min(floating),
+        namespace.max(floating),
+    )
     return Summary(*(returned(number, array) for number in numbers))

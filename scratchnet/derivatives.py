@@ -86,7 +86,8 @@ def check_gradients(
     """Compares derivatives with central differences along random directions.
 
     Order 1 compares ⟨g, v⟩ with a difference of the loss, order 2 also H v with a difference of gradients.
-    Kinks within a step of the point (a ReLU at zero) make an honest gradient fail: move the point.
+    Kinks within a step of the point (a ReLU at zero), and a derivative that is zero but for rounding, make
+    an honest gradient fail: move the point.
 
     Args:
         closure: Computes the loss from the parameters, the same for the same parameters.

@@ -189,13 +189,14 @@ class Primitive:
             if value.array.dtype != dtype:
                 raise TypeError(
                     f"{self.name} needs tensors of one dtype, got {dtype} and {value.array.dtype}; "
-                    f"convert one of them with .double() or .float()"
+                    f"convert a model with .double() or .float(), data with .numpy().astype()"
                 )
             return value.array
+        if type(value) in (float, int, bool):
+            return value
         # Plain data is weak, as Python's own numbers are: float64 pixels do not widen a float32 network.
-        if isinstance(value, np.ndarray | np.generic) and value.dtype != dtype:
-            return value.astype(dtype)
-        return value
+        # An integer tensor does not ask for it, for that would cut the fractions off.
+        return np.asarray(value, dtype if dtype.kind == "f" else None)
 
 
 def primitive(forward: Callable[..., Any]) -> Primitive:
@@ -264,8 +265,9 @@ def grad(
             f"grad needs inputs that the output depends on, input {unused[0]} is not among them; "
             f"pass allow_unused=True to get None for it"
         )
+    # A copy, because rules may hand one array to several inputs, or one that cannot be written into.
     return [
-        total if total is None or isinstance(total, Variable) else output.make(total, None)
+        total if total is None or isinstance(total, Variable) else output.make(np.array(total), None)
         for total in totals
     ]
 
@@ -290,9 +292,7 @@ def _pull_back(
             "backward needs an output that was recorded, got one that does not require a gradient; "
             "compute it from parameters, outside no_grad()"
         )
-    seed = _seed(output, gradient)
-    if create_graph and not isinstance(seed, Variable):
-        seed = output.make(seed, None)
+    seed = _seed(output, gradient, create_graph)
     wanted = None if targets is None else {id(edge) for edge in targets}
     with recording(create_graph):
         return _walk(root, seed, wanted, retain, output.make if create_graph else None)
@@ -341,7 +341,8 @@ def _order(root: Edge) -> list[Node]:
     """All nodes behind the root, each before whatever it was computed from."""
     if not isinstance(root, Node):
         return []
-    seen = {root}
+    # A dict, because a set's order changes from run to run, and with it the last bit of a gradient's sum.
+    seen = {root: None}
     waiting = [root]
     while waiting:
         node = waiting.pop()
@@ -352,7 +353,7 @@ def _order(root: Edge) -> list[Node]:
             )
         for edge in node.edges:
             if isinstance(edge, Node) and edge not in seen:
-                seen.add(edge)
+                seen[edge] = None
                 waiting.append(edge)
     return sorted(seen, key=lambda node: -node.depth)
 
@@ -366,19 +367,22 @@ def _leading_to(wanted: set[int], order: Iterable[Node]) -> set[int]:
     return useful
 
 
-def _seed(output: Variable, gradient: Any) -> Any:
+def _seed(output: Variable, gradient: Any, create_graph: bool) -> Any:
     if gradient is None:
         if output.array.size != 1:
             raise RuntimeError(
                 f"backward needs a scalar, got shape {output.array.shape}; reduce it with .sum() or .mean(), "
                 f"or pass gradient="
             )
-        return np.ones_like(output.array)
-    if gradient.shape != output.array.shape:
+        gradient = np.ones_like(output.array)
+    if np.shape(gradient) != output.array.shape:
         raise ValueError(
-            f"backward needs a gradient of the output's shape {output.array.shape}, got {gradient.shape}"
+            f"backward needs a gradient of the output's shape {output.array.shape}, got {np.shape(gradient)}"
         )
-    return gradient if isinstance(gradient, Variable) else np.asarray(gradient, output.array.dtype)
+    if create_graph and isinstance(gradient, Variable):
+        return gradient
+    seed = np.asarray(gradient, output.array.dtype)
+    return output.make(seed, None) if create_graph else seed
 
 
 def _tell(speaker: Edge, gradient: Any) -> None:
@@ -389,14 +393,14 @@ def _tell(speaker: Edge, gradient: Any) -> None:
 def _accumulate(leaf: Variable, gradient: Any) -> None:
     if isinstance(gradient, Variable):
         leaf.grad = gradient if leaf.grad is None else leaf.grad + gradient
-    elif leaf.grad is not None:
-        leaf.grad.array += gradient
-    elif leaf.grad_buffer is not None:
-        np.copyto(leaf.grad_buffer, gradient)
-        leaf.grad = leaf.make(leaf.grad_buffer, None)
+        return
+    # An array of its own, because rules may hand one array to several leaves.
+    own = np.empty_like(leaf.array) if leaf.grad_buffer is None else leaf.grad_buffer
+    if leaf.grad is None:
+        np.copyto(own, gradient)
     else:
-        # A copy, because rules may hand one array to several leaves.
-        leaf.grad = leaf.make(np.array(gradient), None)
+        np.add(leaf.grad.array, gradient, out=own)
+    leaf.grad = leaf.make(own, None)
 
 
 def sum_to_shape(gradient: Any, shape: tuple[int, ...]) -> Any:

@@ -15,8 +15,9 @@ from scratchnet.tape import Array, Node, Variable
 class Tensor(Variable):
     """An array whose computations are recorded, so that a gradient can be taken.
 
-    Python numbers and lists become float32, as in PyTorch; a NumPy array keeps its dtype. Where a plain
-    NumPy array meets a tensor it takes the tensor's dtype; two tensors of unequal dtype are an error.
+    Python numbers and lists become float32, as in PyTorch; what has a dtype keeps it. Where a list or a
+    plain NumPy array meets a tensor of floats it takes the tensor's dtype; two tensors of unequal dtype
+    are an error.
 
     Args:
         data: Anything that NumPy can make an array of; an array is not copied.
@@ -163,16 +164,22 @@ class Tensor(Variable):
         return elementwise.divide(other, self)
 
     def __matmul__(self, other: Any) -> "Tensor":
-        return linalg.matmul(self, other)
+        return linalg.product(self, other)
 
     def __rmatmul__(self, other: Any) -> "Tensor":
-        return linalg.matmul(other, self)
+        return linalg.product(other, self)
 
     def __neg__(self) -> "Tensor":
         return elementwise.negative(self)
 
     def __pow__(self, exponent: float) -> "Tensor":
-        return elementwise.power(self, exponent=exponent)
+        number = exponent.item() if isinstance(exponent, np.generic) else exponent
+        if not isinstance(number, int | float):
+            raise TypeError(
+                f"power needs a number as its exponent, got {type(exponent).__name__}; "
+                f"write (x.log() * exponent).exp() where x > 0"
+            )
+        return elementwise.power(self, exponent=number)
 
     def __getitem__(self, index: Any) -> "Tensor":
         return shape.take(self, index=_plain(index), shape=self.shape)
@@ -236,11 +243,9 @@ class Tensor(Variable):
 
 
 def _as_array(data: ArrayLike) -> Array:
-    """Python numbers become float32 as in PyTorch; NumPy scalars and arrays within keep what they are."""
+    """Python numbers become float32 as in PyTorch; what has a dtype keeps it."""
     array = np.asarray(data)
-    return (
-        array.astype(np.float32) if array.dtype == np.float64 and not isinstance(data, np.generic) else array
-    )
+    return array if hasattr(data, "dtype") or array.dtype != np.float64 else array.astype(np.float32)
 
 
 def _plain(index: Any) -> Any:

@@ -7,8 +7,8 @@ from diag.log import Log
 
 # At one and the same step the earlier of these brings about the later.
 PRECEDENCE = (
-    "non_finite",
     "learning_rate_too_high",
+    "non_finite",
     "dead_units",
     "exploding_gradients",
     "vanishing_gradients",

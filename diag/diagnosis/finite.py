@@ -20,14 +20,14 @@ def non_finite(log: Log) -> Iterator[Finding]:
         return
     onset = min(starts)
     layer, series, count = _origin(log, forward, backward, onset)
+    has_spread = _has_spread(log, onset)
     index = int(np.searchsorted(series.steps, onset))
     healthy = last_healthy(series.steps, index)
-    gap = 1 if healthy is None else onset - healthy
     bad = int(np.count_nonzero(np.nansum(forward.values, axis=1) > 0))
     yield Finding(
         rule="non_finite",
         severity="fault",
-        layer=layer,
+        layer=None if has_spread else layer,
         onset_step=onset,
         evidence=Evidence(
             series=series.name,
@@ -35,7 +35,7 @@ def non_finite(log: Log) -> Iterator[Finding]:
             band="0",
             readings=max(bad, 1),
             last_healthy_step=healthy,
-            text=_sentence(log, layer, series, count, onset, healthy),
+            text=_sentence(log, layer, series, count, onset, healthy, has_spread),
         ),
         why=(
             "A NaN spreads through every sum that it enters: one step later it is in every weight, "
@@ -46,8 +46,7 @@ def non_finite(log: Log) -> Iterator[Finding]:
             "that is not positive, corrupt data, or weights that grew too large. Lower the learning rate or clip "
             "the gradients if weights grew; start again from a checkpoint taken before the onset."
         ),
-        # Between two recorded steps the NaN may have come from elsewhere and spread.
-        confidence=0.95 if gap == 1 else 0.6,
+        confidence=0.5 if has_spread else 0.95,
         references=("IEEE 754-2019, section 6.2 (propagation of NaN)",),
     )
 
@@ -71,13 +70,32 @@ def _origin(log: Log, forward: Series, backward: Series, onset: int) -> tuple[st
     return owners.get(nearest), backward, float(counts[backward.columns.index(nearest)])
 
 
+def _has_spread(log: Log, onset: int) -> bool:
+    """Whether the first recorded step with a NaN finds it in every weight already, so that its origin is lost."""
+    if "weight_norm" not in log:
+        return False
+    norms = log.series("weight_norm")
+    return not np.isfinite(norms.values[norms.steps == onset]).any()
+
+
 def _sentence(
-    log: Log, layer: str | None, series: Series, count: float, onset: int, healthy: int | None
+    log: Log,
+    layer: str | None,
+    series: Series,
+    count: float,
+    onset: int,
+    healthy: int | None,
+    has_spread: bool,
 ) -> str:
     what = "activation" if series.name.startswith("activation") else "gradient"
-    before = "the first recorded step" if healthy is None else f"step {healthy} was still finite"
+    before = "this is the first recorded step" if healthy is None else f"step {healthy} was still finite"
     text = f"At step {onset} {count:.0f} entries of the {what} of layer {layer!r} are not finite; {before}."
-    if "input_mean" in log:
+    if has_spread:
+        text += (
+            " All weights are infected by then: it began at an unrecorded step before, "
+            "and where cannot be told; record every step to see it."
+        )
+    elif "input_mean" in log:
         entry = log.series("input_mean")
         if not np.isfinite(entry.values[entry.steps == onset]).all():
             text += " The network's input is not finite either: look at the data first."

@@ -71,7 +71,7 @@ def learning_rate_too_low(log: Log) -> Iterator[Finding]:
     if outcome is None or len(steps) < 10 or not _has_gradient(log):
         return
     value = float(np.nanmedian(ratio))
-    if not value < LOW or not outcome.has_learned_little(0.2):
+    if not value < LOW or outcome.best_progress >= 0.2:
         return
     yield Finding(
         rule="learning_rate_too_low",
@@ -86,7 +86,7 @@ def learning_rate_too_low(log: Log) -> Iterator[Finding]:
             last_healthy_step=None,
             text=(
                 f"The median update is {value:.2g} of its weight over the whole run (a healthy one is about 0.001), "
-                f"and {max(outcome.progress, 0):.0%} of the loss is gone."
+                f"and {max(outcome.best_progress, 0):.0%} of the loss is gone at best."
             ),
         ),
         why="The weights hardly move: the run would need many times as many steps.",

@@ -58,6 +58,15 @@ class Outcome:
         """Share of the initial loss that is gone in the end; NaN where the end is not finite."""
         return (self.initial - self.final) / abs(self.initial) if self.initial else float("nan")
 
+    @property
+    def best_progress(self) -> float:
+        """Share of the initial loss that is gone at the best moment of the run."""
+        return (
+            (self.initial - float(np.nanmin(self.smooth))) / abs(self.initial)
+            if self.initial
+            else float("nan")
+        )
+
     def has_learned_little(self, share: float = 0.1) -> bool:
         """Whether less than a share of the initial loss is gone; a loss that is not finite has gone nowhere."""
         return not self.progress >= share

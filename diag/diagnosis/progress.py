@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from diag.diagnosis.findings import Evidence, Finding
 from diag.diagnosis.outcome import LOSSES, Outcome
+from diag.diagnosis.persistence import begins_to_last, last_healthy
 from diag.diagnosis.rules import rule
 from diag.log import Log
 
@@ -21,9 +24,9 @@ def slow_convergence(log: Log) -> Iterator[Finding]:
         or not outcome.has_learned_little(LEAST_PROGRESS)
     ):
         return
-    best = int(outcome.smooth.argmin())
-    has_fallen = outcome.initial - outcome.smooth[best] > LEAST_PROGRESS * abs(outcome.initial)
-    onset = best + 1 if has_fallen and best + 1 < len(outcome.steps) else 0
+    best = int(np.nanargmin(outcome.smooth))
+    has_fallen = outcome.best_progress > LEAST_PROGRESS
+    onset = _rise(outcome, best) if has_fallen else 0
     yield Finding(
         rule="slow_convergence",
         severity="fault" if has_fallen else "warning",
@@ -34,7 +37,7 @@ def slow_convergence(log: Log) -> Iterator[Finding]:
             value=outcome.progress,
             band=f"at least {LEAST_PROGRESS:.0%} of the initial loss gone",
             readings=len(outcome.loss) - onset,
-            last_healthy_step=int(outcome.steps[best]) if onset else None,
+            last_healthy_step=last_healthy(outcome.steps, onset),
             text=(
                 f"The loss is {outcome.initial:.4g} at the start and {outcome.final:.4g} in the end"
                 + (
@@ -52,6 +55,14 @@ def slow_convergence(log: Log) -> Iterator[Finding]:
         confidence=0.6,
         references=("Criterion of 5 %: Ben Braiek and Khomh, TheDeepChecker, TOSEM 2022",),
     )
+
+
+def _rise(outcome: Outcome, best: int) -> int:
+    """Index from which the loss stays nearer to its end than to its best; one that is not finite counts as risen."""
+    halfway = outcome.smooth[best] + 0.5 * (outcome.final - outcome.smooth[best])
+    risen = ~(outcome.smooth < halfway)
+    start = begins_to_last(risen, least=1)
+    return len(risen) - 1 if start is None else start
 
 
 @rule(LOSSES)

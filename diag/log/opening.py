@@ -9,11 +9,15 @@ from typing import Any, Final
 import h5py
 
 from diag.log.schema import FORMAT, VERSION, log_files
-from diag.log.superblock import is_flagged, is_hdf5
+from diag.log.superblock import is_flagged, is_hdf5, is_truncated
 
 # A writer holds a lock for a moment when it creates a file and when it closes one.
 _ATTEMPTS: Final = 5
 _PAUSE_SECONDS: Final = 0.02
+
+_DAMAGED: Final = (
+    "Log needs a whole file; {path} is damaged: {error}; copy it again from where it was written"
+)
 
 
 class LogError(ValueError):
@@ -56,21 +60,26 @@ def opened(path: Path) -> Iterator[Any]:
     Raises:
         LogError: If it is no log, or a newer one than this reader knows, or damaged.
     """
-    if not is_hdf5(path):
-        raise LogError(
-            f"Log needs an HDF5 file; {path} is none ({path.stat().st_size} bytes); name the log.h5 of a run"
-        )
+    _check_head(path)
     file = _open(path)
     try:
         _check_format(path, file)
         yield file
     except (OSError, RuntimeError, KeyError) as error:
-        raise LogError(
-            f"Log needs a whole file; {path} is damaged: {error}; copy it again from where it was written"
-        ) from error
+        raise LogError(_DAMAGED.format(path=path, error=error)) from error
     finally:
         with suppress(RuntimeError, OSError):
             file.close()
+
+
+def _check_head(path: Path) -> None:
+    if not is_hdf5(path):
+        size = path.stat().st_size
+        raise LogError(f"Log needs an HDF5 file; {path} is none ({size} bytes); name the log.h5 of a run")
+    if is_truncated(path):
+        raise LogError(
+            f"Log needs a whole file; {path} is truncated, it lacks its end; copy it again from where it was written"
+        )
 
 
 def _open(path: Path) -> Any:
@@ -85,11 +94,8 @@ def _open(path: Path) -> Any:
 
 
 def _open_once(path: Path) -> Any:
-    try:
-        return h5py.File(path, "r", swmr=True)
-    except OSError:
-        # Neither files of other programs nor those that lost their mark of SWMR can be opened that way.
-        return h5py.File(path, "r")
+    # Not where it can be done without: under SWMR, HDF5 waits for hours for damaged metadata to get well.
+    return h5py.File(path, "r", swmr=is_flagged(path))
 
 
 def _what_stands_in_the_way(path: Path, error: OSError) -> str:
@@ -98,14 +104,9 @@ def _what_stands_in_the_way(path: Path, error: OSError) -> str:
             f"Log needs a shared lock on {path}; the file system or another process refuses it; try again, "
             f"or set HDF5_USE_FILE_LOCKING=FALSE where the file system knows no locks ({error})"
         )
-    if "truncated" in str(error):
-        return (
-            f"Log needs a whole file; {path} is truncated, it lacks its end; "
-            f"copy it again from where it was written ({error})"
-        )
     if is_flagged(path):
         return f"Log needs a file that its writer closed; {path} is not; run `diag repair {path}` ({error})"
-    return f"Log needs a whole file; {path} is damaged: {error}; copy it again from where it was written"
+    return _DAMAGED.format(path=path, error=error)
 
 
 def _check_format(path: Path, file: Any) -> None:

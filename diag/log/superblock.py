@@ -13,16 +13,24 @@ _MASK: Final = 0xFFFFFFFF
 
 def is_hdf5(path: Path) -> bool:
     """Whether a file begins as an HDF5 file does."""
-    with path.open("rb") as file:
-        return file.read(len(SIGNATURE)) == SIGNATURE
+    return _head_of(path).startswith(SIGNATURE)
 
 
 def is_flagged(path: Path) -> bool:
     """Whether an HDF5 file says that it is open for writing: so it is, or its writer was killed."""
-    with path.open("rb") as file:
-        head = file.read(_END)
-    # Older superblocks have no such flag, and another meaning at that place.
-    return head.startswith(SIGNATURE) and len(head) == _END and head[_VERSION] >= 2 and head[_FLAGS] != 0
+    head = _head_of(path)
+    return _is_known(head) and head[_FLAGS] != 0
+
+
+def is_truncated(path: Path) -> bool:
+    """Whether an HDF5 file is shorter than it says.
+
+    A file that is open for writing may be longer than it says, but never shorter.
+    """
+    head = _head_of(path)
+    if not _is_known(head):
+        return head.startswith(SIGNATURE) and len(head) < _END
+    return bool(path.stat().st_size < _end_in(head))
 
 
 def clear(path: Path) -> None:
@@ -43,9 +51,8 @@ def clear(path: Path) -> None:
     with path.open("r+b") as file:
         head = bytearray(file.read(_END))
         _check(path, head)
-        (end,) = struct.unpack_from("<Q", head, _END_OF_FILE)
         head[_FLAGS] = 0
-        struct.pack_into("<Q", head, _END_OF_FILE, max(end, path.stat().st_size))
+        struct.pack_into("<Q", head, _END_OF_FILE, max(_end_in(head), path.stat().st_size))
         struct.pack_into("<I", head, _CHECKSUM, checksum(bytes(head[:_CHECKSUM])))
         file.seek(0)
         file.write(head)
@@ -79,8 +86,23 @@ def checksum(data: bytes) -> int:
     return _finished((a + x) & _MASK, (b + y) & _MASK, (c + z) & _MASK)
 
 
+def _head_of(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_END)
+
+
+def _is_known(head: bytes | bytearray) -> bool:
+    # Older superblocks have other things at these places.
+    is_whole = head.startswith(SIGNATURE) and len(head) == _END
+    return is_whole and head[_VERSION] in (2, 3) and head[_ADDRESS_SIZE] == 8
+
+
+def _end_in(head: bytes | bytearray) -> int:
+    return int.from_bytes(head[_END_OF_FILE : _END_OF_FILE + 8], "little")
+
+
 def _check(path: Path, head: bytes | bytearray) -> None:
-    if len(head) < _END or head[_VERSION] not in (2, 3) or head[_ADDRESS_SIZE] != 8:
+    if not _is_known(head):
         raise ValueError(f"{path} has a superblock that the log writer never makes")
     (stored,) = struct.unpack_from("<I", head, _CHECKSUM)
     if stored != checksum(bytes(head[:_CHECKSUM])):

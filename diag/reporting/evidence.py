@@ -114,7 +114,7 @@ def exhibits(log: Log, diagnosis: Diagnosis) -> tuple[Exhibit, ...]:
         _losses(log, diagnosis),
         *(_map(log, diagnosis, of) for of in _MAPS),
         _eigenvalues(log),
-        _gradient_norm_ratio(log),
+        _gradient_norm_ratio(log, diagnosis),
         _learning_rate(log),
     ]
     return tuple(exhibit for exhibit in found if exhibit is not None)
@@ -144,17 +144,19 @@ def _eigenvalues(log: Log) -> Exhibit | None:
 
 def _eigenvalue_lines(log: Log, pair: str) -> list[Line]:
     """Of one watched pair, whose name goes before those of its series."""
-    eigenvalues = _to_lines(find(log, "curvature", f"{pair}top_eigenvalues"), f"{pair}eigenvalue {{}}")
+    eigenvalues = _to_lines(find(log, "curvature", f"{pair}top_eigenvalues"), f"{pair}eigenvalue")
     threshold = _to_lines(find(log, "curvature", f"{pair}stability_threshold"), f"{pair}stability threshold")
     return eigenvalues[: _MOST_LINES - 1] + threshold
 
 
-def _gradient_norm_ratio(log: Log) -> Exhibit | None:
+def _gradient_norm_ratio(log: Log, diagnosis: Diagnosis) -> Exhibit | None:
+    marks = _marks(diagnosis, "gradient_norm_ratio")
     return _chart(
         "gradient-ratio",
         "First layer's gradient over the last's",
         "1 (dashed) is level. Far below it the gradient vanishes on its way back, far above it explodes.",
         [Panel(_plain_lines(log, "gradient_norm_ratio"), reference=1.0)],
+        marks,
     )
 
 
@@ -182,10 +184,10 @@ def _plain_lines(log: Log, word: str) -> tuple[Line, ...]:
 def _to_lines(series: Series | None, label: str) -> list[Line]:
     if series is None:
         return []
-    columns = enumerate(series.values.T)
+    is_single = len(series.columns) == 1
     return [
-        Line(label.replace("{}", str(index + 1)), series.steps, values)
-        for index, values in columns
+        Line(label if is_single else f"{label} {index}", series.steps, values)
+        for index, values in enumerate(series.values.T, start=1)
         if np.isfinite(values).any()
     ]
 
@@ -202,8 +204,17 @@ def _chart(
         f"{number(row.highest)} at step {row.highest_step:,}."
         for row in rows
     )
-    return Exhibit(
-        key, title, reading, "", line_chart(Caption(key, title, description), filled, marks), rows, 0
+    svg = line_chart(Caption(key, title, description), filled, marks)
+    return Exhibit(key, title, reading, _gaps(filled), svg, rows, 0)
+
+
+def _gaps(panels: Sequence[Panel]) -> str:
+    """Says which lines have gaps: a loss that is NaN leaves one."""
+    missing = [(line, int(np.sum(~np.isfinite(line.values)))) for panel in panels for line in panel.lines]
+    return " ".join(
+        f"{line.label} is no finite number in {amount:,} of {count(len(line.values), 'reading')}."
+        for line, amount in missing
+        if amount
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from diag.diagnosis import RULES
 from diag.diagnosis.findings import Diagnosis, Finding, Status
 from diag.events import Happening
 from diag.log import Log, Series
@@ -19,6 +20,17 @@ STATUS_WORDS: Mapping[Status, str] = {
     "fault": "Fault",
     "not_assessable": "Not assessable",
 }
+
+
+_DRAWN = (
+    "criterion_loss",
+    "gradient_norm",
+    "update_ratio",
+    "dead_unit_rate",
+    "top_eigenvalues",
+    "gradient_norm_ratio",
+    "learning_rate",
+)
 
 
 @dataclass(frozen=True)
@@ -94,8 +106,10 @@ class Facts:
         run: When and how long.
         diagnosis: What the rules say.
         verdict: The diagnosis as one sentence.
+        not_found: Id and summary of the rules that looked and found nothing.
         layers: In order of execution.
         coverage: In the order of the log.
+        absent_series: What a figure would be made of, and the log does not have.
         unheard_layers: Layers of the model without any number.
         happenings: In the order in which they came.
         configuration: Dotted key and value.
@@ -107,8 +121,10 @@ class Facts:
     run: Run
     diagnosis: Diagnosis
     verdict: str
+    not_found: tuple[tuple[str, str], ...]
     layers: tuple[LayerRow, ...]
     coverage: tuple[CoverageRow, ...]
+    absent_series: tuple[str, ...]
     unheard_layers: tuple[str, ...]
     happenings: tuple[Happening, ...]
     configuration: tuple[tuple[str, str], ...]
@@ -138,8 +154,10 @@ def gather(log: Log, diagnosis: Diagnosis) -> Facts:
         run=run,
         diagnosis=diagnosis,
         verdict=_verdict(diagnosis, run.recorded_steps),
+        not_found=tuple(_not_found(diagnosis)),
         layers=tuple(_layers(log)),
         coverage=coverage,
+        absent_series=tuple(name for name in _DRAWN if not _is_in(log, name)),
         unheard_layers=_unheard_layers(log, coverage),
         happenings=tuple(log.happenings),
         configuration=tuple(_flat(log.run.get("config"))),
@@ -210,6 +228,11 @@ def _verdict(diagnosis: Diagnosis, recorded_steps: int) -> str:
     return f"{amounts} in {steps}; the first cause is {_place(serious[0])}."
 
 
+def _not_found(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
+    spoken_of = {finding.rule for finding in diagnosis.findings} | set(diagnosis.not_assessed)
+    return ((rule.id, rule.summary) for rule in RULES if rule.id not in spoken_of)
+
+
 def _place(finding: Finding) -> str:
     where = f" in {finding.layer}" if finding.layer is not None else ""
     when = f", from step {finding.onset_step:,}" if finding.onset_step is not None else ""
@@ -249,6 +272,11 @@ def _unheard_layers(log: Log, coverage: tuple[CoverageRow, ...]) -> tuple[str, .
         return ()
     silent = set.intersection(*(set(row.silent) for row in of_layers))
     return tuple(layer.name for layer in log.model.layers if layer.name in silent)
+
+
+def _is_in(log: Log, name: str) -> bool:
+    # Where several models are watched, the name of each pair goes before its series.
+    return any(present.split(".")[-1] == name for names in log.names.values() for present in names)
 
 
 def _total(series: Series | None) -> float:

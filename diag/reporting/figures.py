@@ -52,6 +52,7 @@ _STYLE: dict[str, Any] = {
 }
 _WIDTH_INCHES = 5.5
 _FEW_READINGS = 40
+_DECADES_OF_A_LOG_AXIS = 1.7
 _DECADES_SHOWN = 12
 
 
@@ -110,6 +111,7 @@ def line_chart(caption: Caption, panels: Sequence[Panel], marks: Sequence[Mark] 
             _draw_lines(axes, panel)
             for mark in marks:
                 axes.axvline(mark.step, color=_FRAME, linewidth=0.9, linestyle=(0, (2, 2)), zorder=1)
+        _show_all_steps(column[0], [line.steps for panel in panels for line in panel.lines])
         _number_marks(column[0], [(float(mark.step), mark.label) for mark in marks], "inside")
         column[-1].set_xlabel("step")
         return _to_svg(figure, caption)
@@ -118,7 +120,7 @@ def line_chart(caption: Caption, panels: Sequence[Panel], marks: Sequence[Mark] 
 def _draw_lines(axes: Axes, panel: Panel) -> None:
     for index, line in enumerate(panel.lines):
         axes.plot(
-            *envelope(line.steps, line.values),
+            *envelope(line.steps, _drawable(line.values)),
             label=line.label,
             color=_COLOURS[index % len(_COLOURS)],
             linestyle=_DASHES[index % len(_DASHES)],
@@ -127,15 +129,29 @@ def _draw_lines(axes: Axes, panel: Panel) -> None:
         )
     if panel.reference is not None:
         axes.axhline(panel.reference, color=_FRAME, linewidth=0.9, linestyle="--", zorder=1)
-    _set_scale(axes, np.concatenate([line.values for line in panel.lines]))
+    _set_scale(axes, np.concatenate([_drawable(line.values) for line in panel.lines]))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(_step_text))
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2 if len(panel.lines) == 4 else 3)
 
 
+def _show_all_steps(axes: Axes, steps: Sequence[Indices]) -> None:
+    """Those without a number too: that a line stops early must be seen."""
+    left, right = min(of_line[0] for of_line in steps), max(of_line[-1] for of_line in steps)
+    margin = 0.03 * (right - left) or 1
+    axes.set_xlim(left - margin, right + margin)
+
+
+def _drawable(values: Array) -> Array:
+    """Magnitudes within what Matplotlib can put on an axis without overflow; infinities leave gaps."""
+    size = np.abs(values)
+    limited = np.copysign(np.clip(size, 1e-100, 1e100), values)
+    return np.where(np.isfinite(values) & (size > 0), limited, values)
+
+
 def _set_scale(axes: Axes, values: Array) -> None:
     finite = values[np.isfinite(values)]
-    if finite.size and finite.min() > 0 and finite.max() / finite.min() >= 50:
+    if finite.size and finite.min() > 0 and np.ptp(np.log10(finite)) >= _DECADES_OF_A_LOG_AXIS:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(numticks=6))
         axes.yaxis.set_minor_locator(NullLocator())
@@ -199,11 +215,11 @@ def heat_map(
         An ``<svg>`` element.
     """
     with _style(caption.key):
-        height = float(np.clip(1.3 + 0.18 * len(table.values), 2.0, 5.0))
-        figure = Figure(figsize=(_WIDTH_INCHES, height), layout="constrained")
-        axes = figure.subplots()
+        height = float(np.clip(0.18 * len(table.values), 0.8, 3.8))
+        figure = Figure(figsize=(_WIDTH_INCHES, height + 1.2), layout="constrained")
+        bar, axes = figure.subplots(2, height_ratios=(0.08, height))
         image = _draw_table(axes, table.values, scale)
-        _draw_colour_bar(figure, image, scale)
+        _draw_colour_bar(figure, bar, image, scale)
         _name_rows(axes, rows, table.row_size)
         _name_columns(axes, steps, table.column_size)
         _draw_marks(axes, marks, table, steps)
@@ -240,12 +256,12 @@ def _limits(exponents: Array) -> tuple[float, float]:
     return (low, high) if high - low > 0.1 else (low - 0.5, high + 0.5)
 
 
-def _draw_colour_bar(figure: Figure, image: AxesImage, scale: str) -> None:
-    bar = figure.colorbar(image, location="top", aspect=60, fraction=0.06, pad=0.03)
+def _draw_colour_bar(figure: Figure, axes: Axes, image: AxesImage, scale: str) -> None:
+    bar = figure.colorbar(image, cax=axes, orientation="horizontal", ticklocation="top")
     bar.outline.set_visible(False)
     low, high = image.get_clim()
-    bar.ax.xaxis.set_major_locator(MaxNLocator(6, integer=scale == "log" and high - low >= 2))
-    bar.ax.xaxis.set_major_formatter(
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=scale == "log" and high - low >= 2))
+    axes.xaxis.set_major_formatter(
         FuncFormatter(lambda shade, _: number(10.0**shade if scale == "log" else shade))
     )
 

@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
-from diag import diagnosis as rules
+from diag.diagnosis import diagnose
 from diag.diagnosis.findings import Diagnosis
 from diag.log import Log
 from diag.reporting.evidence import exhibits
@@ -50,7 +50,7 @@ def write_report(log: Log, path: str | os.PathLike[str], diagnosis: Diagnosis | 
             f"write_report needs a file that ends in {', '.join(forms)}; it got {path.name!r}; "
             f"rename it, or call to_html, to_markdown or to_json for the text itself"
         )
-    text = forms[path.suffix](log, rules.diagnose(log) if diagnosis is None else diagnosis)
+    text = forms[path.suffix](log, diagnose(log) if diagnosis is None else diagnosis)
     path.parent.mkdir(parents=True, exist_ok=True)
     _write_whole(path, text)
     return path
@@ -94,9 +94,11 @@ def to_json(log: Log, diagnosis: Diagnosis) -> str:
         run             name, path, state, standing, started, seconds,
                         recorded_steps, first_step, last_step
         verdict         one sentence
+        not_found       {rule: what it looked for} of the rules that looked and found nothing
         diagnosis       status, findings, not_assessed, as `Diagnosis.to_json` gives them
         layers          list of: name, kind, output_shape, parameters, last {series: number}
         coverage        list of: axis, name, steps, columns, numbers, silent [column]
+        absent_series   list of series that a figure would be made of
         unheard_layers  list of layers
         happenings      list of: step, kind, subject, message
         configuration   {dotted key: text}
@@ -118,9 +120,11 @@ def to_json(log: Log, diagnosis: Diagnosis) -> str:
         "schema": SCHEMA,
         "run": asdict(facts.run),
         "verdict": facts.verdict,
+        "not_found": dict(facts.not_found),
         "diagnosis": diagnosis.to_json(),
         "layers": [asdict(layer) for layer in facts.layers],
         "coverage": [asdict(row) for row in facts.coverage],
+        "absent_series": facts.absent_series,
         "unheard_layers": facts.unheard_layers,
         "happenings": [happening._asdict() for happening in facts.happenings],
         "configuration": dict(facts.configuration),
@@ -164,6 +168,11 @@ def _cost(facts: Facts) -> str:
 
 def _share(value: float) -> str:
     return "–" if math.isnan(value) else f"{number(100 * value)} %"
+
+
+def _name(name: str) -> Markup:
+    """A name as code, which may break after an underscore or a dot."""
+    return Markup("<code>{}</code>").format(Markup("<wbr>").join(re.split(r"(?<=[_./])", name)))
 
 
 def _prose(text: str) -> Markup:
@@ -217,6 +226,7 @@ def _environment() -> Environment:
         "duration": duration,
         "linked": _linked,
         "moment": moment,
+        "name": _name,
         "number": number,
         "plain": _plain_markdown,
         "prose": _prose,

@@ -23,17 +23,19 @@ def number(value: float, digits: int = 3) -> str:
 
     Example:
         >>> number(0.25), number(1.2e-5), number(1e-7), number(1500.0), number(float("nan"))
-        ('0.25', '1.2×10⁻⁵', '10⁻⁷', '1500', '–')
+        ('0.25', '1.2×10⁻⁵', '10⁻⁷', '1,500', '–')
     """
     if math.isnan(value):
         return "–"
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
+    if not value:
+        return "0"
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
-    if value and not -4 < int(exponent) < 6:
+    if not -4 < int(exponent) < 6:
         return _scientific(mantissa, int(exponent))
     decimals = max(digits - 1 - int(exponent), 0)
-    text = f"{value:.{decimals}f}"
+    text = f"{value:,.{decimals}f}"
     return _minus(text.rstrip("0").rstrip(".") if "." in text else text)
 
 
@@ -128,20 +130,24 @@ def enumeration(items: Sequence[str]) -> str:
 
 
 def shortened(name: str, length: int = 22) -> str:
-    """A dotted name that fits beside a figure: its end tells layers apart, so the middle goes.
+    """A dotted name that fits beside a figure.
+
+    Words give way to their initials from the left, numbers and the last word stay: they tell layers apart.
 
     Args:
         name: Any text.
-        length: The most characters to return, at least 8.
+        length: The most characters to return, at least 2.
 
     Returns:
-        The name, or its beginning and its end around an ellipsis.
+        The name, or as much of it as there is room for.
 
     Example:
-        >>> shortened("encoder.layers.11.attention.output.dense", 20)
-        'encode…utput.dense'
+        >>> shortened("encoder.layers.11.attention.output.dense"), shortened("a" * 30, 8)
+        ('e.l.11.a.output.dense', '…aaaaaaa')
     """
-    if len(name) <= length:
-        return name
-    head = length // 3
-    return f"{name[:head]}…{name[len(name) - (length - head - 1) :]}"
+    parts = name.split(".")
+    for index, part in enumerate(parts[:-1]):
+        if len(".".join(parts)) > length and not part.isdecimal():
+            parts[index] = part[:1]
+    short = ".".join(parts)
+    return short if len(short) <= length else f"…{short[1 - length :]}"

@@ -56,7 +56,12 @@ def linear(input: Any, weight: Tensor, bias: Tensor | None = None) -> Tensor:  #
         )
     x = input if isinstance(input, Variable) else np.asarray(input)
     if bias is None:
-        return linalg.matmul(x, weight.T)
+        return linalg.product(x, weight.T)
+    if bias.shape != weight.shape[:1]:
+        raise ValueError(
+            f"linear needs a bias of shape {weight.shape[:1]} for its weight of shape {weight.shape}, "
+            f"got {bias.shape}"
+        )
     return linalg.linear(x, weight, bias)
 
 

@@ -60,14 +60,21 @@ class Module:
             raise AttributeError(
                 f"{type(self).__name__} needs super().__init__() before it gets the part {name!r}"
             )
-        if name in self.__dict__:
+        # A part that takes another's place keeps its position, on which the order of a Sequential hangs.
+        if name in self.__dict__ and not isinstance(value, Parameter):
             self._parameters.pop(name, None)
+        if name in self.__dict__ and not isinstance(value, Module):
             self._modules.pop(name, None)
         if isinstance(value, Parameter):
             self._parameters[name] = value
         elif isinstance(value, Module):
             self._modules[name] = value
         object.__setattr__(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        object.__delattr__(self, name)
+        self._parameters.pop(name, None)
+        self._modules.pop(name, None)
 
     def forward(self, *inputs: Any) -> Any:
         """Computes the output; every subclass writes its own."""
@@ -78,7 +85,8 @@ class Module:
         output = self.forward(*inputs)
         if self._forward_hooks:
             self._forward_hooks(self, inputs, output)
-        if self._backward_hooks and is_recording():
+        # Nothing comes back through a module without parameters that is given plain data.
+        if self._backward_hooks and is_recording() and output.requires_grad:
             output.register_hook(lambda gradient: self._backward_hooks(self, gradient))
         return output
 
@@ -94,12 +102,17 @@ class Module:
 
     # ------------------------------------------------------------------------------------ parts
 
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
-        """This module (under ``prefix``) and every module below it, each once, with its dotted name."""
+    def named_modules(
+        self, prefix: str = "", *, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, "Module"]]:
+        """This module (under ``prefix``) and every module below it, each once, with its dotted name.
+
+        Without ``remove_duplicate`` a module comes once for each of its names.
+        """
         waiting, seen = [(prefix, self)], set()
         while waiting:
             name, module = waiting.pop()
-            if module not in seen:
+            if not (remove_duplicate and module in seen):
                 seen.add(module)
                 yield name, module
                 children = module._modules.items()
@@ -113,12 +126,18 @@ class Module:
         """The modules directly below this one."""
         return iter(self._modules.values())
 
-    def named_parameters(self, recurse: bool = True) -> Iterator[tuple[str, Parameter]]:
-        """Every parameter once, with its dotted name; without ``recurse`` only this module's own."""
-        seen = set()
-        for prefix, module in self.named_modules() if recurse else [("", self)]:
+    def named_parameters(
+        self, recurse: bool = True, *, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """Every parameter once, with its dotted name; without ``recurse`` only this module's own.
+
+        Without ``remove_duplicate`` a shared parameter comes once for each of its names.
+        """
+        seen: set[Parameter] = set()
+        modules = self.named_modules(remove_duplicate=remove_duplicate) if recurse else [("", self)]
+        for prefix, module in modules:
             for name, parameter in module._parameters.items():
-                if parameter not in seen:
+                if not (remove_duplicate and parameter in seen):
                     seen.add(parameter)
                     yield _dotted(prefix, name), parameter
 
@@ -144,20 +163,24 @@ class Module:
         return self.train(False)
 
     def state_dict(self) -> dict[str, Array]:
-        """A copy of every parameter's array by its dotted name, with the keys and shapes of PyTorch."""
-        return {name: parameter.array.copy() for name, parameter in self.named_parameters()}
+        """A copy of every parameter's array by its dotted name, with the keys and shapes of PyTorch.
+
+        A shared parameter stands there under each of its names.
+        """
+        named = self.named_parameters(remove_duplicate=False)
+        return {name: parameter.array.copy() for name, parameter in named}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Copies arrays into the parameters of the same names, keeping the parameters' dtype.
 
         Args:
-            state: One array (or tensor) for each parameter, no more and no fewer.
+            state: One array (or tensor) for each parameter's name, no more and no fewer.
 
         Raises:
             KeyError: If names are missing or unknown; no parameter is changed then.
             ValueError: If a shape does not fit; no parameter is changed then.
         """
-        parameters = dict(self.named_parameters())
+        parameters = dict(self.named_parameters(remove_duplicate=False))
         missing, unknown = sorted(parameters.keys() - state.keys()), sorted(state.keys() - parameters.keys())
         if missing or unknown:
             raise KeyError(

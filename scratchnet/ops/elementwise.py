@@ -55,11 +55,11 @@ negative.differentiate(lambda g, _y, _x: -g)
 
 @primitive
 def power(x: Any, *, exponent: float) -> Array:
-    """y = xᵏ for a constant k; x̄ = ȳ k xᵏ⁻¹."""
+    """y = xᵏ for a constant k; x̄ = ȳ k xᵏ⁻¹, with 0 for k = 0 even where x = 0."""
     return x**exponent
 
 
-power.differentiate(lambda g, _y, x, exponent: g * exponent * x ** (exponent - 1))
+power.differentiate(lambda g, _y, x, exponent: g * exponent * x ** (exponent - 1) if exponent else g * 0.0)
 
 
 @primitive
@@ -126,7 +126,8 @@ def tanh(x: Any) -> Array:
 @primitive
 def tanh_gradient(g: Any, y: Any) -> Array:
     """The backward pass of `tanh` in one array: z = g (1 − y²); ḡ = z̄ (1 − y²), ȳ = −2 z̄ g y."""
-    slope = np.square(y)
+    # As an array, because `out` takes no scalar, which NumPy makes of 0-d results.
+    slope = np.asarray(np.square(y))
     np.subtract(1, slope, out=slope)
     return np.multiply(slope, g, out=slope)
 
@@ -146,7 +147,7 @@ def sigmoid(x: Any) -> Array:
 @primitive
 def sigmoid_gradient(g: Any, y: Any) -> Array:
     """The backward pass of `sigmoid` in one array: z = g y (1 − y); ḡ = z̄ y (1 − y), ȳ = z̄ g (1 − 2y)."""
-    slope = np.subtract(1, y)
+    slope = np.asarray(np.subtract(1, y))
     slope *= y
     return np.multiply(slope, g, out=slope)
 

@@ -23,7 +23,7 @@ def transpose(x: Any, *, axes: tuple[int, ...]) -> Array:
 
 
 transpose.differentiate(
-    lambda g, _y, _x, axes: transpose(g, axes=tuple(int(axis) for axis in np.argsort(axes)))
+    lambda g, _y, _x, axes: transpose(g, axes=tuple(np.argsort([axis % g.ndim for axis in axes]).tolist()))
 )
 
 

@@ -41,6 +41,11 @@ class FlatBuffer:
                 gradients[...] = parameter.grad.array
                 parameter.grad = parameter.make(gradients, None)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # A copied view shares nothing with the copied vector, so copies are laid out anew.
+        self.__dict__.update(state)
+        self._lay_out()
+
     def views(self, flat: Array) -> list[Array]:
         """A flat vector of this layout as arrays shaped like the parameters."""
         return [flat[span].reshape(p.shape) for span, p in zip(self.spans, self.parameters, strict=True)]
@@ -164,6 +169,9 @@ class Optimizer:
 def _groups(params: Iterable[Any]) -> list[dict[str, Any]]:
     given = list(params)
     if given and all(isinstance(group, Mapping) for group in given):
+        for group in given:
+            if "params" not in group:
+                raise ValueError(f'an optimiser needs "params" in every group, got only {sorted(group)}')
         return [{**group, "params": list(group["params"])} for group in given]
     return [{"params": given}]
 

@@ -1,6 +1,6 @@
 """Runs to report on, written by the real log writer."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,10 @@ import pytest
 from diag.diagnosis.findings import Diagnosis, Evidence, Finding
 from diag.events import Happening, Layer, Model, Optimizer, Parameter, Reading
 from diag.log import Log, LogWriter, write_run
+
+
+def _jitter(rng: np.random.Generator) -> float:
+    return float(np.exp(0.25 * rng.standard_normal()))
 
 
 @dataclass(frozen=True)
@@ -38,28 +42,30 @@ class Network:
         """Healthy until the learning rate is raised; then units die and the first layers hear nothing."""
         harm = float(np.clip((step - self.rate_raised_at) / 1_000, 0.0, 1.0))
         progress = 1 - np.exp(-step / 900)
-        noise = lambda: float(np.exp(0.25 * rng.standard_normal()))  # noqa: E731  # one word for a jitter
         model = self.model
         for depth, layer in enumerate(model.layers):
             height = (len(model.layers) - depth) / len(model.layers)
-            norm = 0.8 * (1 - 0.7 * progress) * 10 ** (-0.5 * height - 6 * harm * height) * noise()
+            norm = 0.8 * (1 - 0.7 * progress) * 10 ** (-0.5 * height - 6 * harm * height) * _jitter(rng)
             yield Reading("gradient_norm", layer.name, norm, "layers")
-            yield Reading("activation_rms", layer.name, (1 - 0.9 * harm * (1 - height)) * noise(), "layers")
+            yield Reading(
+                "activation_rms", layer.name, (1 - 0.9 * harm * (1 - height)) * _jitter(rng), "layers"
+            )
             if layer.kind == "ReLU":
                 rate = np.clip(0.03 + 0.9 * harm * (0.4 + 0.6 * height) + 0.02 * rng.standard_normal(), 0, 1)
                 yield Reading("dead_unit_rate", layer.name, float(rate), "layers")
         for parameter in model.parameters:
             spike = 60.0 if self.rate_raised_at <= step < self.rate_raised_at + 150 else 1.0
-            ratio = 1.5e-3 * (1 - 0.6 * progress) * spike * 10 ** (-3 * harm) * noise()
+            ratio = 1.5e-3 * (1 - 0.6 * progress) * spike * 10 ** (-3 * harm) * _jitter(rng)
             yield Reading("update_ratio", parameter.name, ratio, "parameters")
         loss = 2.3 * np.exp(-2.6 * progress) + 1.7 * harm
-        yield Reading("criterion_loss", "", float(loss * noise() ** 0.4), "network")
-        yield Reading("gradient_norm_ratio", "", float(0.5 * 10 ** (-5 * harm) * noise()), "network")
+        yield Reading("criterion_loss", "", float(loss * _jitter(rng) ** 0.4), "network")
+        yield Reading("gradient_norm_ratio", "", float(0.5 * 10 ** (-5 * harm) * _jitter(rng)), "network")
+        yield Reading("gradient_norm", "", float(3 * (1 - 0.7 * progress) * _jitter(rng)), "network")
         yield Reading("learning_rate", "", 0.1 if step < self.rate_raised_at else 1.0, "network")
         yield Reading("recording_seconds", "", 0.004, "network")
         yield Reading("wall_time", "", 0.5 + 0.012 * step, "network")
         if step % 100 == 0:
-            top = (8 + 11 * progress) * noise() ** 0.3
+            top = (8 + 11 * progress) * _jitter(rng) ** 0.3
             yield Reading("top_eigenvalues", "", np.array([top, 0.6 * top, 0.4 * top]), "curvature")
             yield Reading("stability_threshold", "", 20.0 if step < self.rate_raised_at else 2.0, "curvature")
 
@@ -72,31 +78,37 @@ class Network:
         }
 
 
+def write_log(
+    folder: Path, steps: int = 30, network: Network | None = None, should_close: bool = True
+) -> Log:
+    """A run of so many recorded steps."""
+    network, rng = network or Network(rate_raised_at=150), np.random.default_rng(0)
+    write_run(folder, {"optimizer": {"name": "SGD", "lr": 0.1}, "seed": 0, "dropout": None})
+    writer = LogWriter(folder, describe=lambda: network.model)
+    for step in range(0, 10 * steps, 10):
+        writer.write(step, list(network.readings(step, rng)))
+        if step % 250 == 0:
+            writer.write_scalars(step, network.scalars(step))
+    writer.write_happening(
+        Happening(160, "non_finite", "features.3", "3 of 16,384 activations were infinite")
+    )
+    if should_close:
+        writer.close()
+    else:
+        writer.flush()
+    return Log(folder)
+
+
+@pytest.fixture(scope="session")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Log:
+    """A closed run called "mlp" of thirty recorded steps; a test must not change it."""
+    return write_log(tmp_path_factory.mktemp("runs") / "mlp")
+
+
 @pytest.fixture
-def write(tmp_path: Path) -> Callable[..., Log]:
-    """A run of so many recorded steps in a folder of its own."""
-
-    def write_log(
-        name: str = "mlp", steps: int = 30, network: Network | None = None, close: bool = True
-    ) -> Log:
-        network = network or Network(rate_raised_at=150)
-        folder, rng = tmp_path / name, np.random.default_rng(0)
-        write_run(folder, {"optimizer": {"name": "SGD", "lr": 0.1}, "seed": 0, "dropout": None})
-        writer = LogWriter(folder, describe=lambda: network.model)
-        for step in range(0, 10 * steps, 10):
-            writer.write(step, list(network.readings(step, rng)))
-            if step % 250 == 0:
-                writer.write_scalars(step, network.scalars(step))
-        writer.write_happening(
-            Happening(160, "non_finite", "features.3", "3 of 16,384 activations were infinite")
-        )
-        if close:
-            writer.close()
-        else:
-            writer.flush()
-        return Log(folder)
-
-    return write_log
+def unclosed(tmp_path: Path) -> Log:
+    """A run whose process has not closed its log yet."""
+    return write_log(tmp_path / "mlp", steps=3, should_close=False)
 
 
 def finding(
@@ -124,7 +136,7 @@ def finding(
     return Finding(rule, severity, layer, onset_step, **(told | changed))  # type: ignore[arg-type]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def diagnosis() -> Diagnosis:
     """A learning rate that was raised too far, and the units that died of it."""
     cause = finding(
@@ -153,7 +165,7 @@ def diagnosis() -> Diagnosis:
         "The first layer's gradient is 3×10⁻⁶ of the last one's.",
     )
     consequence = finding(
-        "vanishing_gradient",
+        "vanishing_gradients",
         "warning",
         "features.0",
         180,

@@ -1,0 +1,50 @@
+# Every target makes what it needs first: `make demo` works from a fresh clone with Python and make alone.
+PYTHON ?= python3
+VENV ?= .venv
+# Another build of torch: make test TORCH=torch==2.13.0 PIP_ARGS="--index-url URL"
+TORCH ?= torch==2.13.0
+PIP_ARGS ?=
+
+PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint constraints.txt
+RUN = $(VENV)/bin/python -m
+
+.PHONY: demo test test-slow test-without-torch lint format bench
+
+demo: $(VENV)/installed
+	$(VENV)/bin/diag demo
+
+test: $(VENV)/installed-dev
+	$(RUN) pytest
+
+test-slow: $(VENV)/installed-dev
+	$(RUN) pytest -m slow
+
+# The same tests where there is no torch; those that compare with it skip themselves.
+test-without-torch:
+	$(MAKE) VENV=.venv-without-torch TORCH= .venv-without-torch/installed-dev
+	! .venv-without-torch/bin/python -c "import torch" 2>&1
+	.venv-without-torch/bin/python -c "import diag, probes, scratchnet"
+	.venv-without-torch/bin/python -m pytest
+
+lint: $(VENV)/installed-dev
+	$(RUN) ruff format --check .
+	$(RUN) ruff check .
+	$(RUN) mypy
+
+format: $(VENV)/installed-dev
+	$(RUN) ruff format .
+	$(RUN) ruff check --fix .
+
+bench: $(VENV)/installed-dev
+	$(RUN) benchmarks
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) $(TORCH) --editable ".[dev]"
+	touch $@ $(VENV)/installed

@@ -1,0 +1,1 @@
+"""Benchmarks: each measures two sides in one run, interleaved, and prints ratios."""

@@ -1,0 +1,75 @@
+"""Timing that a shared machine cannot fool too easily: sides take turns, and a ratio is taken turn by turn."""
+
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a benchmark's table.
+
+    Attributes:
+        case: What was measured.
+        figure: The ratio that decides, a median over turns.
+        unit: Of the figure.
+        limit: What the figure must not exceed, or None.
+        least: The smallest ratio of any turn.
+    """
+
+    case: str
+    figure: float
+    unit: str
+    limit: float | None
+    least: float
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the figure keeps the limit."""
+        return None if self.limit is None else self.figure <= self.limit
+
+    def to_json(self) -> dict[str, Any]:
+        """The row as plain data."""
+        return {
+            "case": self.case,
+            "figure": self.figure,
+            "unit": self.unit,
+            "limit": self.limit,
+            "holds": self.holds,
+            "minimum": self.least,
+        }
+
+
+def ratios(
+    base: Callable[[], None], others: Mapping[str, Callable[[], None]], *, turns: int, warm_up: int
+) -> dict[str, list[float]]:
+    """Seconds of each other side over seconds of the base, turn by turn; the first turns count for nothing."""
+    found: dict[str, list[float]] = {name: [] for name in others}
+    for turn in range(warm_up + turns):
+        reference = _seconds(base)
+        for name, side in others.items():
+            ratio = _seconds(side) / reference
+            if turn >= warm_up:
+                found[name].append(ratio)
+    return found
+
+
+def row(case: str, values: list[float], limit: float | None) -> Row:
+    """The row for the ratios of one side."""
+    return Row(case, median(values), "× the step without", limit, min(values))
+
+
+def machine() -> dict[str, str]:
+    """What the figures were measured on."""
+    return {"processor": platform.machine(), "python": platform.python_version(), "numpy": np.__version__}
+
+
+def _seconds(side: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    side()
+    return time.perf_counter() - start

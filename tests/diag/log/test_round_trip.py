@@ -1,0 +1,113 @@
+"""The law of the log: what was written is read, however it was cut into calls, flushes and segments."""
+
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from diag.events import Happening, Layer, Model, Reading
+from diag.log import Log, LogWriter
+
+NUMBER = st.floats(width=64)
+STEP = st.integers(0, 6)
+READING = st.one_of(
+    st.builds(Reading, st.sampled_from("ab"), st.sampled_from(["x", "y", "z"]), NUMBER, st.just("layers")),
+    st.builds(Reading, st.sampled_from("ab"), st.sampled_from(["x.w", "y.w"]), NUMBER, st.just("parameters")),
+    st.builds(Reading, st.sampled_from("cd"), st.just(""), NUMBER, st.just("network")),
+    st.builds(Reading, st.just("e"), st.just(""), NUMBER, st.just("curvature")),
+    st.builds(
+        Reading,
+        st.just("f"),
+        st.just(""),
+        st.lists(NUMBER, min_size=1, max_size=3).map(np.array),
+        st.just("curvature"),
+    ),
+)
+SCALARS = st.dictionaries(st.sampled_from(["loss", "val/loss", "g"]), NUMBER, max_size=2)
+HAPPENING = st.builds(
+    Happening, STEP, st.just("failed_probe"), st.sampled_from(["", "x"]), st.text("aé", max_size=9)
+)
+CALL = st.one_of(
+    st.tuples(st.just("write"), STEP, st.lists(READING, max_size=5)),
+    st.tuples(st.just("write_scalars"), STEP, SCALARS),
+    st.tuples(st.just("write_happening"), HAPPENING),
+    st.tuples(st.just("flush")),
+)
+
+
+class Book:
+    """What a log should say: rows of each axis, where a step that follows itself adds to its row."""
+
+    def __init__(self):
+        self.rows = defaultdict(list)
+        self.scalars = defaultdict(dict)
+        self.happenings = []
+
+    def write(self, step, readings):
+        for reading in readings:
+            rows = self.rows[reading.axis]
+            if not rows or rows[-1][0] != step:
+                rows.append((step, {}))
+            self._set(rows[-1][1], reading)
+
+    def write_scalars(self, step, scalars):
+        for name, value in scalars.items():
+            self.scalars[name][step] = value
+
+    def write_happening(self, happening):
+        self.happenings.append(happening)
+
+    def flush(self):
+        pass
+
+    def _set(self, row, reading):
+        if not np.ndim(reading.value):
+            row[reading.name, reading.subject or reading.name] = reading.value
+            return
+        for column in range(3):
+            row[reading.name, str(column)] = reading.value[column] if column < len(reading.value) else np.nan
+
+
+def assert_same(log, book):
+    for axis, rows in book.rows.items():
+        last = dict(rows)
+        for name in {name for row in last.values() for name, _ in row}:
+            series = log.series(name, of=axis)
+            assert series.steps.tolist() == sorted(last)
+            expected = [
+                [last[step].get((name, column), np.nan) for column in series.columns] for step in sorted(last)
+            ]
+            np.testing.assert_array_equal(series.values, expected)
+            assert {column for row in last.values() for of, column in row if of == name} - {
+                "0",
+                "1",
+                "2",
+            } <= set(series.columns)
+    for name, values in book.scalars.items():
+        series = log.series(name, of="scalars")
+        assert series.steps.tolist() == sorted(values)
+        np.testing.assert_array_equal(series.values[:, 0], [values[step] for step in sorted(values)])
+    assert list(log.happenings) == book.happenings
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(CALL, max_size=12), st.integers(0, 3), st.integers(1, 4))
+def test_whatever_is_written_is_read(calls, warm_up, chunk_rows):
+    model = Model(layers=(Layer("x", "Linear"),))
+    with tempfile.TemporaryDirectory() as folder:
+        writer = LogWriter(
+            Path(folder), describe=lambda: model, warm_up=warm_up, chunk_rows=chunk_rows, clock=lambda: 0.0
+        )
+        book = Book()
+        for name, *arguments in calls:
+            getattr(writer, name)(*arguments)
+            getattr(book, name)(*arguments)
+        writer.write(9, [Reading("c", "", 1.0, "network")])
+        book.write(9, [Reading("c", "", 1.0, "network")])
+        writer.flush()
+        assert_same(Log(folder), book)
+        writer.close()
+        assert_same(Log(folder), book)

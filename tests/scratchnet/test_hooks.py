@@ -1,0 +1,71 @@
+"""Listeners: who hears what, in which order, and until when."""
+
+import copy
+import pickle
+
+import pytest
+
+from scratchnet.hooks import Hooks
+
+
+def test_there_is_something_to_tell_only_while_somebody_listens() -> None:
+    hooks = Hooks()
+    assert not hooks
+    handle = hooks.add(print)
+    assert hooks
+    handle.remove()
+    assert not hooks
+
+
+def test_listeners_are_told_in_the_order_in_which_they_came() -> None:
+    hooks, heard = Hooks(), []
+    hooks.add(lambda a, b: heard.append(("first", a, b)))
+    hooks.add(lambda a, b: heard.append(("second", a, b)))
+    hooks(1, 2)
+    assert heard == [("first", 1, 2), ("second", 1, 2)]
+
+
+def test_a_listener_that_came_twice_is_told_twice_and_leaves_once_by_each_handle() -> None:
+    hooks, heard = Hooks(), []
+    first, _ = hooks.add(heard.append), hooks.add(heard.append)
+    hooks("both")
+    first.remove()
+    hooks("one")
+    assert heard == ["both", "both", "one"]
+
+
+def test_a_handle_can_be_removed_any_number_of_times_and_takes_nobody_else_along() -> None:
+    hooks, heard = Hooks(), []
+    handle = hooks.add(print)
+    handle.remove()
+    hooks.add(heard.append)
+    handle.remove()
+    hooks("still told")
+    assert heard == ["still told"]
+
+
+def test_a_listener_may_remove_itself_while_it_is_told() -> None:
+    hooks, heard = Hooks(), []
+
+    def once(word: str) -> None:
+        heard.append(word)
+        handle.remove()
+
+    handle = hooks.add(once)
+    hooks.add(heard.append)
+    hooks("a")
+    hooks("b")
+    assert heard == ["a", "a", "b"]
+
+
+def test_copies_have_no_listeners() -> None:
+    hooks = Hooks()
+    hooks.add(lambda: None)  # cannot be pickled, and need not be
+    assert not copy.deepcopy(hooks)
+    assert not pickle.loads(pickle.dumps(hooks))  # noqa: S301 - what this very process wrote
+    assert hooks
+
+
+def test_a_listener_that_cannot_be_called_is_refused() -> None:
+    with pytest.raises(TypeError, match="a hook needs a callable, got int"):
+        Hooks().add(3)  # type: ignore[arg-type]

@@ -1,0 +1,515 @@
+"""The tape: what is recorded, how a gradient finds its way back, and when memory is let go."""
+
+import contextvars
+import gc
+import tracemalloc
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import scratchnet as sn
+from scratchnet import nn, optim, tape
+from scratchnet.tape import Array, primitive, sum_to_shape
+
+DEEP = 20_000
+
+
+def leaf(value: Any) -> sn.Tensor:
+    return sn.Tensor(np.asarray(value, float), requires_grad=True)
+
+
+def gradient(tensor: sn.Tensor) -> Array:
+    assert tensor.grad is not None
+    return tensor.grad.numpy()
+
+
+@pytest.fixture
+def without_collector() -> Iterator[None]:
+    """Whatever is freed in the test is freed by its last reference, not by the garbage collector."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.fixture
+def nodes_made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the primitives that were recorded since the test began."""
+    made: list[str] = []
+    record = tape.Node.__init__
+
+    def counted(node: Any, primitive: Any, *rest: Any) -> None:
+        made.append(primitive.name)
+        record(node, primitive, *rest)
+
+    monkeypatch.setattr(tape.Node, "__init__", counted)
+    return made
+
+
+# ------------------------------------------------------------------------------------------ the graph
+
+
+def test_a_node_that_is_used_twice_gets_both_gradients() -> None:
+    a = leaf(3.0)
+    b = a + a
+    c = b * b
+    c.backward()
+    assert c.item() == 36
+    assert gradient(a) == 24  # c = 4 a²
+
+
+def test_a_diamond_of_unequal_arms_is_walked_in_topological_order() -> None:
+    x = leaf(2.0)
+    y = x * x
+    (y + (y * x + 1) * y).backward()
+    assert gradient(x) == pytest.approx(2 * 2 + 5 * 2**4 + 2 * 2)  # x² + x⁵ + x²
+
+
+def chain(x: sn.Tensor, length: int = DEEP) -> sn.Tensor:
+    for _ in range(length):
+        x = x + 1.0
+    return x
+
+
+def test_a_deep_graph_does_not_overflow_the_stack_on_its_way_back() -> None:
+    x = leaf([1.0, 2.0])
+    chain(x).sum().backward()
+    np.testing.assert_array_equal(gradient(x), [1.0, 1.0])
+
+
+def test_a_deep_graph_that_is_never_gone_back_through_is_deleted_without_overflow() -> None:
+    x = leaf([1.0, 2.0])
+    y = chain(x)
+    assert y.node is not None
+    assert y.node.depth == DEEP
+    del y
+
+
+def test_a_deep_graph_can_be_differentiated_twice() -> None:
+    x = leaf(0.5)
+    y = x
+    for _ in range(DEEP):
+        y = y * 1.0
+    (slope,) = sn.grad(y * y, [x], create_graph=True)
+    (curvature,) = sn.grad(slope, [x])
+    assert (slope.item(), curvature.item()) == (1.0, 2.0)
+
+
+def test_a_gradient_is_the_same_to_the_last_bit_whenever_it_is_computed(rng: np.random.Generator) -> None:
+    x, scales = leaf(rng.standard_normal(50)), rng.standard_normal((30, 50))
+
+    def one() -> Array:
+        (slope,) = sn.grad(sum((x * s).exp().sum() for s in scales), [x])
+        return slope.numpy()
+
+    reference = one()
+    litter = []
+    for _ in range(10):
+        litter.append([leaf(0.0) for _ in range(17)])  # moves the next nodes elsewhere in memory
+        np.testing.assert_array_equal(one(), reference)
+
+
+# ----------------------------------------------------------------------------------- what is recorded
+
+
+def test_a_computation_on_tensors_that_need_no_gradient_is_not_recorded(nodes_made: list[str]) -> None:
+    assert (sn.Tensor([1.0]) * 2).node is None
+    assert not nodes_made
+
+
+def test_nothing_is_recorded_inside_no_grad(nodes_made: list[str]) -> None:
+    x = leaf(1.0)
+    with sn.no_grad():
+        assert not sn.is_recording()
+        assert not (x * 2).requires_grad
+    assert sn.is_recording()
+    assert not nodes_made
+
+
+def test_no_grad_decorates_a_function_too_and_each_call_anew() -> None:
+    @sn.no_grad()
+    def double(x: sn.Tensor) -> sn.Tensor:
+        return x * 2
+
+    assert [double(leaf(1.0)).requires_grad for _ in range(2)] == [False, False]
+    assert sn.is_recording()
+
+
+def test_recording_goes_on_after_an_error_inside_no_grad() -> None:
+    with pytest.raises(ZeroDivisionError), sn.no_grad():
+        _ = 1 / 0
+    assert sn.is_recording()
+
+
+def test_no_grad_holds_in_its_own_context_only() -> None:
+    with sn.no_grad():
+        assert contextvars.Context().run(sn.is_recording)
+
+
+def test_a_first_order_backward_pass_records_nothing(nodes_made: list[str], rng: np.random.Generator) -> None:
+    model = nn.Sequential(nn.Linear(4, 5, rng=0), nn.Tanh(), nn.Linear(5, 3, rng=1), nn.ReLU(), nn.Sigmoid())
+    y = model(rng.standard_normal((6, 4)))
+    loss = nn.CrossEntropyLoss()(y[1:] / 2.0, [0, 1, 2, 0, 1]) + nn.MSELoss()(y.mean(0), np.zeros(3))
+    assert nodes_made
+    nodes_made.clear()
+    sn.grad(loss, list(model.parameters()), retain_graph=True)
+    loss.backward()
+    assert nodes_made == []
+
+
+def test_a_primitive_keeps_only_what_its_rules_read() -> None:
+    x = leaf([1.0, 2.0])
+    total, exponential, product = (y.node for y in (x + 1.0, x.exp(), x * x))
+    assert total is not None
+    assert exponential is not None
+    assert product is not None
+    assert (total.inputs, total.output) == ([None, None], None)
+    assert exponential.inputs == [None]
+    assert exponential.output is not None
+    assert product.output is None
+    assert all(kept is x.array for kept in product.inputs)
+
+
+def test_a_user_s_own_primitive_is_recorded_and_differentiated_like_ours() -> None:
+    @primitive
+    def sine(x: Any) -> Array:
+        """y = sin x."""
+        return np.sin(x)
+
+    @primitive
+    def cosine(x: Any) -> Array:
+        """y = cos x."""
+        return np.cos(x)
+
+    sine.differentiate(lambda g, _y, x: g * cosine(x))
+    cosine.differentiate(lambda g, _y, x: -g * sine(x))
+    x = leaf([0.3, -1.2])
+    assert sn.check_gradients(lambda: (sine(x) * x).sum(), [x], rng=0) < 1e-8
+    assert repr(sine) == "<primitive sine>"
+    assert sine.__doc__ == "y = sin x."
+
+
+def test_a_bare_variable_has_no_operators_to_be_made_of() -> None:
+    with pytest.raises(TypeError, match=r"use scratchnet\.Tensor"):
+        tape.Variable.make(np.ones(1), None)
+
+
+# ------------------------------------------------------------------------------------------- backward
+
+
+def test_backward_adds_to_the_gradient_that_is_there() -> None:
+    x = leaf([1.0, 2.0])
+    for _ in range(3):
+        (x * 2).sum().backward()
+    np.testing.assert_array_equal(gradient(x), [6.0, 6.0])
+    assert x.zero_grad().grad is None
+
+
+def test_leaves_that_one_rule_gives_the_same_array_have_gradients_of_their_own() -> None:
+    a, b = leaf([1.0]), leaf([2.0])
+    (a + b).backward(create_graph=True)
+    (a + b).backward(sn.Tensor(np.ones(1)))
+    assert (gradient(a), gradient(b)) == ([2.0], [2.0])
+    slopes = sn.grad((a + b).sum(), [a, b])
+    slopes[0].array += 5
+    assert slopes[1].numpy() == [1.0]
+
+
+def test_a_leaf_is_its_own_gradient_s_end() -> None:
+    x = leaf(3.0)
+    x.backward()
+    assert gradient(x) == 1
+    assert sn.grad(x, [x])[0].item() == 1
+
+
+@pytest.mark.parametrize(
+    "cotangent",
+    [[1.0, 2.0], np.array([1.0, 2.0]), sn.Tensor(np.array([1.0, 2.0])), sn.Tensor([1.0, 2.0])],
+    ids=["list", "array", "tensor", "tensor of another dtype"],
+)
+def test_backward_of_a_vector_takes_the_gradient_that_arrives_at_it(cotangent: Any) -> None:
+    x = leaf([1.0, 1.0])
+    (x * 3).backward(cotangent)
+    np.testing.assert_array_equal(gradient(x), [3.0, 6.0])
+    assert gradient(x).dtype == np.float64
+
+
+def test_backward_of_a_vector_alone_is_refused() -> None:
+    with pytest.raises(RuntimeError, match=r"needs a scalar, got shape \(2,\); reduce it with \.sum\(\)"):
+        leaf([1.0, 2.0]).exp().backward()
+
+
+def test_backward_with_a_gradient_of_another_shape_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"gradient of the output's shape \(2,\), got \(3,\)"):
+        leaf([1.0, 2.0]).exp().backward(np.ones(3))
+
+
+def test_backward_of_what_was_not_recorded_is_refused() -> None:
+    with sn.no_grad():
+        y = leaf(1.0) * 2
+    with pytest.raises(RuntimeError, match=r"output that was recorded.*outside no_grad\(\)"):
+        y.backward()
+
+
+@pytest.mark.parametrize("share", [lambda y: y, lambda y: y * 2], ids=["the same output", "another output"])
+def test_a_second_backward_pass_over_a_freed_tape_is_refused(share: Any) -> None:
+    y = leaf(1.0).exp()
+    y.backward()
+    with pytest.raises(RuntimeError, match=r"tape, which an earlier backward pass has freed.*retain_graph=True"):
+        share(y).backward()
+
+
+def test_a_retained_tape_can_be_gone_back_through_again() -> None:
+    x = leaf(2.0)
+    y = x * x
+    y.backward(retain_graph=True)
+    y.backward()
+    assert gradient(x) == 8
+
+
+def test_backward_with_create_graph_makes_gradients_that_can_be_differentiated() -> None:
+    x = leaf(2.0)
+    (x**4).backward(create_graph=True)
+    first, x.grad = x.grad, None
+    assert first is not None
+    first.backward()
+    assert (first.item(), gradient(x)) == (32.0, 48.0)
+
+
+# ----------------------------------------------------------------------------------------------- grad
+
+
+def test_grad_leaves_every_tensor_s_gradient_alone() -> None:
+    x = leaf([1.0, 2.0])
+    (slope,) = sn.grad((x**2).sum(), [x])
+    assert x.grad is None
+    assert not slope.requires_grad
+    np.testing.assert_array_equal(slope.numpy(), [2.0, 4.0])
+
+
+def test_a_gradient_from_grad_can_be_written_into() -> None:
+    (slope,) = sn.grad((x := leaf([1.0, 2.0])).sum(), [x])
+    slope.array *= 3
+    np.testing.assert_array_equal(slope.numpy(), [3.0, 3.0])
+
+
+def test_grad_finds_intermediate_tensors_as_well_as_leaves() -> None:
+    x = leaf(3.0)
+    y = x * 2
+    z = y * y
+    assert [g.item() for g in sn.grad(z, [x, y, z, y])] == [24.0, 12.0, 1.0, 12.0]
+
+
+def test_grad_goes_back_only_where_a_target_lies() -> None:
+    x, w = leaf(1.0), leaf(1.0)
+    heard: list[float] = []
+    branch = w.exp()
+    branch.register_hook(lambda g: heard.append(float(g)))
+    assert sn.grad(x * branch, [x])[0].item() == pytest.approx(np.e)
+    assert heard == []
+
+
+def test_grad_goes_on_to_any_order() -> None:
+    x, y, derivatives = leaf(2.0), None, []
+    y = x**4
+    for _ in range(5):
+        (y,) = sn.grad(y, [x], create_graph=True)
+        derivatives.append(y.item())
+    assert derivatives == [32.0, 48.0, 48.0, 24.0, 0.0]
+
+
+def test_a_gradient_penalty_is_differentiated_through_the_gradient() -> None:
+    x, w = leaf([1.0, -2.0]), leaf([0.5, 3.0])
+    (slope,) = sn.grad((x * w * w).sum(), [x], create_graph=True)
+    (slope**2).sum().backward()
+    np.testing.assert_allclose(gradient(w), 4 * w.numpy() ** 3)
+
+
+def test_grad_with_respect_to_an_unused_input_is_refused_unless_allowed() -> None:
+    x, unused = leaf(1.0), leaf(1.0)
+    with pytest.raises(RuntimeError, match=r"input 1 is not among them; pass allow_unused=True"):
+        sn.grad(x * 2, [x, unused])
+    slope, none = sn.grad(x * 2, [x, unused], allow_unused=True)
+    assert (slope.item(), none) == (2.0, None)
+
+
+def test_grad_with_respect_to_a_constant_is_refused() -> None:
+    with pytest.raises(RuntimeError, match=r"input 0 does not; make it with requires_grad=True"):
+        sn.grad(leaf(1.0) * 2, [sn.Tensor(1.0)])
+
+
+# ---------------------------------------------------------------------------------------------- dtypes
+
+
+def test_tensors_of_two_dtypes_are_refused() -> None:
+    with pytest.raises(TypeError, match=r"multiply needs tensors of one dtype, got float64 and float32"):
+        leaf([1.0]) * sn.Tensor([1.0])
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [2, 2.0, True, np.float64(2), np.array(2.0), np.array([2.0, 3.0]), np.array([2, 3]), [2.0, 3.0]],
+    ids=lambda plain: f"{type(plain).__name__}-{np.asarray(plain).dtype}-{np.ndim(plain)}d",
+)
+def test_plain_data_adopts_the_dtype_of_the_tensor_that_it_meets(plain: Any) -> None:
+    x = sn.Tensor([1.0, 2.0], requires_grad=True)
+    for y in (x * plain, plain * x, x - plain, plain / x):
+        assert y.dtype == np.float32
+    (x * plain).sum().backward()
+    np.testing.assert_array_equal(gradient(x), np.broadcast_to(np.asarray(plain, np.float32), 2))
+    assert gradient(x).dtype == np.float32
+
+
+def test_an_integer_tensor_does_not_cut_the_fractions_off_plain_data() -> None:
+    np.testing.assert_array_equal((sn.Tensor(np.array([1, 2])) * np.array([0.5, 0.25])).numpy(), [0.5, 0.5])
+
+
+# ---------------------------------------------------------------------------------------------- memory
+
+
+def hidden_and_loss() -> tuple["weakref.ref[Array]", sn.Tensor]:
+    """A loss, and a weak reference to an array that its tape needs for the way back."""
+    x = leaf(np.ones(8))
+    hidden = x * 2.0
+    return weakref.ref(hidden.array), (hidden * hidden).sum()
+
+
+@pytest.mark.usefixtures("without_collector")
+def test_backward_lets_the_arrays_go_while_the_loss_is_still_held() -> None:
+    array, loss = hidden_and_loss()
+    assert array() is not None
+    loss.backward()
+    assert array() is None
+
+
+@pytest.mark.usefixtures("without_collector")
+def test_a_loss_that_is_dropped_without_backward_lets_its_arrays_go() -> None:
+    array, loss = hidden_and_loss()
+    del loss
+    assert array() is None
+
+
+@pytest.mark.usefixtures("without_collector")
+def test_a_twice_differentiable_gradient_that_is_dropped_lets_everything_go() -> None:
+    x = leaf(np.ones(8))
+    hidden = x * 2.0
+    array = weakref.ref(hidden.array)
+    loss = (hidden * hidden * hidden).sum()
+    (slope,) = sn.grad(loss, [x], create_graph=True)
+    sn.grad(slope.sum(), [x], retain_graph=True)
+    del hidden, loss
+    assert array() is not None  # the slope needs it
+    del slope
+    assert array() is None
+
+
+@pytest.mark.usefixtures("without_collector")
+def test_an_array_that_no_rule_reads_is_let_go_at_once() -> None:
+    hidden = leaf(np.ones(8)) * 2.0
+    array = weakref.ref(hidden.array)
+    later = hidden + 1.0
+    del hidden
+    assert array() is None
+    later.sum().backward()
+
+
+@pytest.mark.usefixtures("without_collector")
+def test_memory_stays_flat_over_hundreds_of_steps(rng: np.random.Generator) -> None:
+    x, y = rng.standard_normal((16, 8)), rng.integers(0, 4, 16)
+    model = nn.Sequential(nn.Linear(8, 32, rng=0), nn.ReLU(), nn.Linear(32, 4, rng=1))
+    model.register_forward_hook(lambda *_: None)
+    model[0].register_backward_hook(lambda *_: None)
+    optimizer = optim.Adam(model.parameters())
+    criterion = nn.CrossEntropyLoss()
+
+    def train(steps: int) -> int:
+        for _ in range(steps):
+            optimizer.zero_grad()
+            criterion(model(x), y).backward()
+            optimizer.step()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        before = train(20)
+        grown = train(300) - before
+    finally:
+        tracemalloc.stop()
+    assert grown < 4096  # one leaked array a step would be 300 times a kilobyte at least
+
+
+# ------------------------------------------------------------------------------------ hooks on tensors
+
+
+def test_a_hook_on_a_tensor_hears_its_whole_gradient_once() -> None:
+    x = leaf([1.0, 2.0])
+    y = x * 3
+    heard: list[Array] = []
+    y.register_hook(lambda g: heard.append(g.copy()))
+    x.register_hook(lambda g: heard.append(g.copy()))
+    (y * y + y).sum().backward()
+    np.testing.assert_array_equal(heard, [2 * y.numpy() + 1, 3 * (2 * y.numpy() + 1)])
+
+
+def test_a_hook_outlives_the_tensor_that_it_was_hung_on() -> None:
+    x, heard = leaf(1.0), []
+    y = x * 3
+    y.register_hook(heard.append)
+    z = y * 2
+    del y
+    z.backward()
+    assert heard == [2.0]
+
+
+def test_a_removed_hook_hears_nothing() -> None:
+    x, heard = leaf(1.0), []
+    handle = x.register_hook(heard.append)
+    handle.remove()
+    (x * 2).backward()
+    assert heard == []
+
+
+def test_a_hook_hears_arrays_in_a_backward_pass_that_is_itself_recorded() -> None:
+    x, heard = leaf(2.0), []
+    x.register_hook(lambda g: heard.append(type(g)))
+    sn.grad(x * x, [x], create_graph=True)
+    assert heard == [np.ndarray]
+
+
+def test_a_hook_on_a_constant_is_refused() -> None:
+    with pytest.raises(RuntimeError, match=r"register_hook needs a tensor that requires a gradient"):
+        sn.Tensor([1.0]).register_hook(print)
+
+
+# ------------------------------------------------------------------------------------------------ laws
+
+
+@settings(max_examples=30, deadline=None)
+@given(values=hnp.arrays(np.float64, (2, 3), elements=st.floats(-3, 3)), factor=st.floats(-3, 3))
+def test_the_gradient_of_a_sum_is_the_sum_of_the_gradients(values: Array, factor: float) -> None:
+    x = leaf(values)
+
+    def slope(output: sn.Tensor) -> Array:
+        return sn.grad(output, [x])[0].numpy()
+
+    together = slope(x.tanh().sum() + (x * x).sum() * factor)
+    np.testing.assert_allclose(
+        together, slope(x.tanh().sum()) + factor * slope((x * x).sum()), rtol=1e-12, atol=1e-12
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(shapes=hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=4, max_side=4))
+def test_summing_to_a_shape_is_the_transpose_of_broadcasting_to_it(shapes: Any) -> None:
+    (small, _), full = shapes.input_shapes, shapes.result_shape
+    numbers = np.random.default_rng(0)
+    x, g = numbers.standard_normal(small), numbers.standard_normal(full)
+    summed = sum_to_shape(g, small)
+    assert summed.shape == small
+    assert np.sum(summed * x) == pytest.approx(np.sum(g * np.broadcast_to(x, full)), rel=1e-12, abs=1e-12)
