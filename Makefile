@@ -13,6 +13,9 @@ RUN = $(VENV)/bin/python -m
 demo: $(VENV)/installed
 	$(VENV)/bin/diag demo
 
+# On matrices as small as a test's, threads of BLAS wait for each other longer than they compute.
+test test-slow test-without-torch: export OPENBLAS_NUM_THREADS = 1
+
 test: $(VENV)/installed-dev
 	$(RUN) pytest
 

@@ -6,6 +6,7 @@ of 256, whose steps are short), 1.05 × at every tenth, 1.01 × at every hundred
 
 import tempfile
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,7 @@ def _training(
     """A function that trains for one turn, recorded if there is a folder."""
     rng = np.random.default_rng(0)
     layers: list[sn.nn.Module] = []
-    for inputs, outputs in zip(widths[:-2], widths[1:-1], strict=True):
+    for inputs, outputs in pairwise(widths[:-1]):
         layers += [sn.nn.Linear(inputs, outputs, rng=rng), sn.nn.ReLU()]
     model = sn.nn.Sequential(*layers, sn.nn.Linear(widths[-2], widths[-1], rng=rng))
     optimizer = sn.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)

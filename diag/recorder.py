@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,7 +17,7 @@ from diag.board import Board
 from diag.capture import Capture, open_capture
 from diag.events import Event, Happening, Model, Optimizer, Reading
 from diag.guard import Guard
-from diag.log import LogWriter, write_run
+from diag.log import LogWriter, describe_run, write_run
 from diag.measure import LAYER_EVENTS, PARAMETER_EVENTS, Measure
 
 
@@ -102,10 +103,10 @@ class Recorder:
         self._told_non_finite: set[tuple[str, str]] = set()
         self._is_open = True
         self._log = LogWriter(self.folder, describe=self._describe, rank=rank)
-        if rank == 0:
-            write_run(self.folder, config or {})
+        run = write_run(self.folder, config or {}) if rank == 0 else describe_run(config or {})
+        # The run's own account of the configuration, in which secrets are masked.
         board_folder = self.folder if rank == 0 else self.folder / f"rank{rank}"
-        self._board = Board(board_folder, config=config or {})
+        self._board = Board(board_folder, config=run["config"])
         atexit.register(self.close, "interpreter exit")
 
     def __enter__(self) -> Self:
@@ -325,10 +326,11 @@ def _recordable(function: Callable[..., Any]) -> probes.Probe:
 
 def _learning_rates(watched: _Watched) -> list[Reading]:
     prefix = f"{watched.capture.name}." if watched.capture.name else ""
-    names = ["learning_rate", *(f"learning_rate_{i}" for i in range(1, len(watched.learning_rates)))]
+    names = ("learning_rate" + (f"_{group}" if group else "") for group in count())
+    # Empty until the pair's own optimiser has stepped, which for a second pair is in the step after.
     return [
         Reading(prefix + name, "", rate, "network")
-        for name, rate in zip(names, watched.learning_rates, strict=True)
+        for name, rate in zip(names, watched.learning_rates, strict=False)
     ]
 
 

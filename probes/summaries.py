@@ -43,10 +43,6 @@ def summary(array: Array) -> Summary:
     floating = (
         seen if namespace.isdtype(seen.dtype, "real floating") else namespace.astype(seen, widest_float(seen))
     )
-    numbers = (
-        namespace.mean(floating),
-        namespace.std(floating),
-        namespace.min(floating),
-        namespace.max(floating),
-    )
+    with np.errstate(all="ignore"):
+        numbers = [f(floating) for f in (namespace.mean, namespace.std, namespace.min, namespace.max)]
     return Summary(*(returned(number, array) for number in numbers))

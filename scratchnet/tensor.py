@@ -1,5 +1,6 @@
 """The tensor: an array with a place on the tape, and the operators that read like mathematics."""
 
+from collections.abc import Iterator
 from typing import Any, NoReturn, Self
 
 import numpy as np
@@ -92,6 +93,9 @@ class Tensor(Variable):
 
     def __len__(self) -> int:
         return len(self.array)
+
+    def __iter__(self) -> Iterator["Tensor"]:
+        return (self[position] for position in range(len(self)))
 
     def __bool__(self) -> bool:
         return bool(self.array)

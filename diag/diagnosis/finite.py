@@ -89,7 +89,7 @@ def _sentence(
 ) -> str:
     what = "activation" if series.name.startswith("activation") else "gradient"
     before = "this is the first recorded step" if healthy is None else f"step {healthy} was still finite"
-    text = f"At step {onset} {count:.0f} entries of the {what} of layer {layer!r} are not finite; {before}."
+    text = f"At step {onset}, {count:,.0f} entries of the {what} of layer {layer!r} are not finite; {before}."
     if has_spread:
         text += (
             " All weights are infected by then: it began at an unrecorded step before, "

@@ -16,10 +16,12 @@ EXPLODING_RATIO = 70.0
 GROWTH = 100.0
 
 
-@rule("gradient_norm_ratio", "gradient_norm")
+@rule("gradient_norm_ratio", "layers/gradient_norm")
 def vanishing_gradients(log: Log) -> Iterator[Finding]:
     """Gradients of the first layer a thousand times smaller than those of the last, and tiny."""
     layers = _trained_layers(log)
+    if not layers.columns:
+        return
     first = layers.values[:, 0]
     ratio = log.series("gradient_norm_ratio").values[:, 0]
     onset = begins_to_last((ratio < VANISHING_RATIO) & (first < VANISHING_NORM), least=5)
@@ -58,13 +60,14 @@ def vanishing_gradients(log: Log) -> Iterator[Finding]:
     )
 
 
-@rule("gradient_norm_ratio", "gradient_norm")
+@rule("gradient_norm_ratio", "layers/gradient_norm", "network/gradient_norm")
 def exploding_gradients(log: Log) -> Iterator[Finding]:
     """Gradients that grow from the last layer to the first, or far beyond what they were at the start."""
     ratio = log.series("gradient_norm_ratio").values[:, 0]
     network = log.series("gradient_norm", of="network")
     norm = network.values[:, 0]
-    growth = norm / np.nanmedian(norm[:5]) if np.nanmedian(norm[:5]) > 0 else np.zeros_like(norm)
+    start = norm[:5][norm[:5] > 0]
+    growth = norm / np.median(start) if start.size else np.zeros_like(norm)
     candidates = [_first_lasting(ratio, EXPLODING_RATIO), _first_lasting(growth, GROWTH)]
     outcome = Outcome.of(log)
     for series, values, limit, onset in zip(

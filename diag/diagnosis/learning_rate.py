@@ -15,6 +15,7 @@ HIGH = 1e-1
 LOW = 1e-4
 JUMP = 5.0
 WINDOW = 10
+LEAST_READINGS = 10
 
 
 @rule("update_ratio", LOSSES)
@@ -34,28 +35,16 @@ def learning_rate_too_high(log: Log) -> Iterator[Finding]:
     if onset is None:
         yield from _merely_high(steps, ratio)
         return
-    step, healthy = int(steps[onset]), last_healthy(steps, int(onset))
-    value = float(ratio[onset])
-    leap = f" The learning rate rose {leaps[onset]:.3g}-fold at that step." if leaps[onset] >= JUMP else ""
+    step = int(steps[onset])
     yield Finding(
         rule="learning_rate_too_high",
         severity="fault",
         layer=None,
         onset_step=step,
-        evidence=Evidence(
-            series="update_ratio",
-            value=value,
-            band=f"at most {HIGH:g}",
-            readings=int(np.count_nonzero(ratio[onset:] > HIGH)),
-            last_healthy_step=healthy,
-            text=(
-                f"At step {step} the median update is {value:.2g} of its weight (a healthy one is about 0.001), "
-                f"and the loss gets worse after it.{leap}"
-            ),
-        ),
+        evidence=_evidence(steps, ratio, leaps, int(onset)),
         why="Each step overshoots the region in which the gradient means anything, so the loss rises.",
         fix="Divide the learning rate by three to ten, or warm it up over the first steps.",
-        confidence=0.9 if leap else 0.8,
+        confidence=0.9 if leaps[onset] >= JUMP else 0.8,
         references=(
             "Karpathy et al., CS231n: ratio of weights to updates",
             "Bounds: Ben Braiek and Khomh, TheDeepChecker, TOSEM 2022",
@@ -68,9 +57,10 @@ def learning_rate_too_low(log: Log) -> Iterator[Finding]:
     """Updates below a ten-thousandth of the weights, and a loss that has hardly fallen."""
     outcome = Outcome.of(log)
     steps, ratio = typical_update_ratio(log)
-    if outcome is None or len(steps) < 10 or not _has_gradient(log):
+    known = ratio[np.isfinite(ratio)]
+    if outcome is None or len(known) < LEAST_READINGS or not _has_gradient(log):
         return
-    value = float(np.nanmedian(ratio))
+    value = float(np.median(known))
     if not value < LOW or outcome.best_progress >= 0.2:
         return
     yield Finding(
@@ -95,6 +85,35 @@ def learning_rate_too_low(log: Log) -> Iterator[Finding]:
         references=(
             "Karpathy et al., CS231n: ratio of weights to updates",
             "Bounds: Ben Braiek and Khomh, TheDeepChecker, TOSEM 2022",
+        ),
+    )
+
+
+def _evidence(
+    steps: NDArray[np.int64], ratio: NDArray[np.float64], leaps: NDArray[np.float64], onset: int
+) -> Evidence:
+    step, healthy = int(steps[onset]), last_healthy(steps, onset)
+    if leaps[onset] >= JUMP:
+        return Evidence(
+            series="learning_rate",
+            value=float(leaps[onset]),
+            band=f"at most {JUMP:g}-fold from one recorded step to the next",
+            readings=int(np.count_nonzero(leaps >= JUMP)),
+            last_healthy_step=healthy,
+            text=(
+                f"At step {step} the learning rate is {leaps[onset]:.3g} times that of step {healthy}, the median "
+                f"update is {ratio[onset]:.2g} of its weight, and the loss gets worse after it."
+            ),
+        )
+    return Evidence(
+        series="update_ratio",
+        value=float(ratio[onset]),
+        band=f"at most {HIGH:g}",
+        readings=int(np.count_nonzero(ratio[onset:] > HIGH)),
+        last_healthy_step=healthy,
+        text=(
+            f"At step {step} the median update is {ratio[onset]:.2g} of its weight (a healthy one is about "
+            f"0.001), and the loss gets worse after it."
         ),
     )
 
@@ -158,4 +177,6 @@ def _merely_high(steps: NDArray[np.int64], ratio: NDArray[np.float64]) -> Iterat
 
 def _has_gradient(log: Log) -> bool:
     """Whether gradients arrive at all; where they do not, the learning rate is not to blame."""
-    return "gradient_norm" in log and bool(np.nanmedian(log.series("gradient_norm", of="network").values) > 0)
+    if "gradient_norm" not in log.names["network"]:
+        return False
+    return bool(np.median(log.series("gradient_norm", of="network").values) > 0)

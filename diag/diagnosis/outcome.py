@@ -45,8 +45,9 @@ class Outcome:
 
     @property
     def initial(self) -> float:
-        """Loss before anything was learned, the median of the first five readings."""
-        return float(np.median(self.loss[:5]))
+        """Loss before anything was learned: the first that is a number."""
+        finite = self.loss[np.isfinite(self.loss)]
+        return float(finite[0]) if finite.size else float("nan")
 
     @property
     def final(self) -> float:

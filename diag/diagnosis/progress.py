@@ -39,7 +39,7 @@ def slow_convergence(log: Log) -> Iterator[Finding]:
             readings=len(outcome.loss) - onset,
             last_healthy_step=last_healthy(outcome.steps, onset),
             text=(
-                f"The loss is {outcome.initial:.4g} at the start and {outcome.final:.4g} in the end"
+                f"The loss is {outcome.initial:.4g} at the start and {_number(outcome.final)} in the end"
                 + (
                     f"; its best, {outcome.smooth[best]:.4g}, is at step {outcome.steps[best]}."
                     if onset
@@ -63,6 +63,10 @@ def _rise(outcome: Outcome, best: int) -> int:
     risen = ~(outcome.smooth < halfway)
     start = begins_to_last(risen, least=1)
     return len(risen) - 1 if start is None else start
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}" if np.isfinite(value) else "no finite number"
 
 
 @rule(LOSSES)

@@ -27,14 +27,15 @@ class Rule:
 
     def lacks(self, log: Log) -> tuple[str, ...]:
         """The needs that the log does not meet."""
-        return tuple(" or ".join(names) for names in self.needs if not any(name in log for name in names))
+        return tuple(" or ".join(names) for names in self.needs if not any(_has(log, name) for name in names))
 
 
 def rule(*needs: str | tuple[str, ...]) -> Callable[[Judge], Rule]:
     """Decorator that makes a rule of a function; the function's name becomes the rule's id.
 
     Args:
-        needs: Names of series that the log must have; a tuple where one of several is enough.
+        needs: Names of series that the log must have, ``"axis/name"`` where several axes share the name; a
+            tuple where one of several is enough.
 
     Example:
         >>> @rule("learning_rate")
@@ -51,3 +52,8 @@ def rule(*needs: str | tuple[str, ...]) -> Callable[[Judge], Rule]:
         return Rule(judge.__name__, meets, judge, lines[0])
 
     return make
+
+
+def _has(log: Log, need: str) -> bool:
+    axis, _, name = need.partition("/")
+    return name in log.names.get(axis, ()) if name else need in log

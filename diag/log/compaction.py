@@ -7,7 +7,9 @@ from typing import Any
 
 import h5py
 
+from diag.log.room import image_of, reserve
 from diag.log.schema import CHUNK_BYTES, COUNTERS, LENGTH, LIBVER, add, add_group, partial_of
+from diag.log.superblock import trim
 
 
 def compact(path: Path) -> None:
@@ -30,10 +32,15 @@ def compact(path: Path) -> None:
 
 def write_compacted(source: Path, target: Path) -> None:
     """Writes the committed rows of a log into another file, with gzip and shuffle."""
-    with h5py.File(source, "r") as old, h5py.File(target, "w", libver=LIBVER) as new:
+    target.write_bytes(image_of(lambda empty: None))
+    with h5py.File(source, "r") as old, h5py.File(target, "r+", libver=LIBVER) as new:
+        # What gzip cannot make smaller it makes a thousandth larger at most.
+        size = source.stat().st_size
+        reserve(new, size + size // 1000 + CHUNK_BYTES)
         new.attrs.update(old.attrs)
         for name, group in old.items():
             _copy_group(group, add_group(new, name))
+    trim(target)
     with target.open("r+b") as written:
         os.fsync(written.fileno())
 

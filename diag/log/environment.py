@@ -14,7 +14,7 @@ from importlib import metadata
 from itertools import pairwise
 from math import isfinite
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from diag.log.plain import as_plain
 RUN_FILE: Final = "run.json"
 MASK: Final = "***"
 
-_GIT_SECONDS: Final = 5
+_GIT_SECONDS: Final = 2
 _SECRET_WORDS: Final = frozenset(
     {"apikey", "auth", "authorization", "bearer", "cookie", "credential", "credentials", "passphrase"}
     | {"passwd", "password", "passwords", "pwd", "secret", "secrets", "token"}
@@ -95,28 +95,29 @@ def write_run(folder: Path, config: object = None) -> dict[str, Any]:
     return run
 
 
-def is_running(run: Mapping[str, Any]) -> bool:
-    """Whether the process that run.json names still runs on this host.
-
-    A process of another host counts as not running, and so does one without run.json; another program
-    that was given the same number since counts as running.
+def process_of(run: Mapping[str, Any]) -> Literal["running", "gone", "unknown"]:
+    """What has become of the process that run.json names.
 
     Args:
         run: What `describe_run` returned.
+
+    Returns:
+        ``"unknown"`` for a process of another host, or without run.json. Another program that was given
+        the same number since counts as ``"running"``.
     """
     pid = run.get("pid")
     if run.get("host") != socket.gethostname() or not isinstance(pid, int) or pid <= 0:
-        return False
+        return "unknown"
     if sys.platform == "win32":
         # There os.kill would end the process; rather take a killed run for a live one.
-        return True
+        return "running"
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
-        return False
+        return "gone"
     except PermissionError:
-        return True
-    return True
+        return "running"
+    return "running"
 
 
 def _masked(value: Any) -> Any:

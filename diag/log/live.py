@@ -1,15 +1,17 @@
 """One HDF5 file of a log while the run lasts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 import h5py
+from numpy.typing import NDArray
 
 from diag.events import Model
 from diag.log.model import write_model
+from diag.log.room import growth, image_of, reserve
 from diag.log.rows import Pending
 from diag.log.schema import (
     COUNTERS,
@@ -22,6 +24,7 @@ from diag.log.schema import (
     mark,
     partial_of,
 )
+from diag.log.superblock import trim
 from diag.log.text import cells
 
 
@@ -55,19 +58,9 @@ class LiveFile:
     """
 
     def __init__(self, path: Path, schema: Schema, model: Model, chunk_rows: int):
-        self.path = path
+        self._path = path
         self._counts: dict[tuple[str, str], int] = {}
-        partial = partial_of(path)
-        try:
-            with h5py.File(partial, "w", libver=LIBVER) as file:
-                mark(file)
-                write_model(add_group(file, "model"), model)
-                create_tables(file, schema, chunk_rows)
-            if path.exists():
-                raise FileExistsError(f"another process has written {path} since this run began")
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        _write_whole(path, image_of(lambda file: _fill(file, schema, model, chunk_rows)))
         self._file: Any = h5py.File(path, "r+", libver=LIBVER)
         self._file.swmr_mode = True
 
@@ -75,41 +68,64 @@ class LiveFile:
         """Everything that waits reaches the file; the counters that vouch for it follow in a second flush.
 
         Raises:
-            RuntimeError: If HDF5 cannot write it, as on a full disk; the counters then say what they said.
-            OSError: Likewise.
+            OSError: If there is no room; nothing was written then.
+            RuntimeError: If HDF5 cannot write for another reason; the counters then say what they said.
         """
-        counters = {}
-        for rows in tables:
-            for dimension, columns in rows.pending().items():
-                total = self._extend(rows.group, dimension, columns)
-                counters[rows.group, dimension] = total
+        counts = dict(self._counts)
+        writes = [write for rows in tables for write in self._writes_of(rows, counts)]
+        reserve(
+            self._file, sum(growth(dataset, start, start + len(values)) for dataset, start, values in writes)
+        )
+        for dataset, start, values in writes:
+            dataset.resize(start + len(values), axis=0)
+            dataset[start:] = values
         self._file.flush()
-        for (group, dimension), total in counters.items():
-            self._file[group][COUNTERS[dimension]][()] = total
+        for (group, dimension), total in counts.items():
+            if total != self._counts.get((group, dimension), 0):
+                self._file[group][COUNTERS[dimension]][()] = total
         self._file.flush()
-        self._counts.update(counters)
+        self._counts = counts
 
     def end(self, reason: str) -> None:
         """Writes the end record and closes."""
         write_end(self._file, reason, datetime.now(UTC))
         self._file.flush()
         self._file.close()
+        trim(self._path)
 
-    def abandon(self) -> None:
-        """Lets go of a file that can no longer be written."""
-        # HDF5 tries to write what it still holds and says once more why it cannot.
+    def give_up(self, reason: str) -> None:
+        """Ends as well as it can be done after a failure."""
+        # Where it was HDF5 that failed, it fails here for the same reason, which the caller tells already.
         with suppress(RuntimeError, OSError):
-            self._file.close()
+            if self._file:
+                self.end(reason)
 
-    def _extend(self, group: str, dimension: str, columns: Any) -> int:
-        start = self._counts.get((group, dimension), 0)
-        total = start + len(columns[dimension])
-        stored = self._file[group]
-        for name, values in columns.items():
-            dataset = stored[name]
-            dataset.resize(total, axis=0)
-            dataset[start:] = values
-        return total
+    def _writes_of(
+        self, rows: Rows, counts: dict[tuple[str, str], int]
+    ) -> Iterator[tuple[Any, int, NDArray[Any]]]:
+        group = self._file[rows.group]
+        for dimension, columns in rows.pending().items():
+            start = counts.get((rows.group, dimension), 0)
+            counts[rows.group, dimension] = start + len(columns[dimension])
+            for name, values in columns.items():
+                yield group[name], start, values
+
+
+def _fill(file: Any, schema: Schema, model: Model, chunk_rows: int) -> None:
+    mark(file)
+    write_model(add_group(file, "model"), model)
+    create_tables(file, schema, chunk_rows)
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    partial = partial_of(path)
+    try:
+        partial.write_bytes(content)
+        if path.exists():
+            raise FileExistsError(f"another process has written {path} since this run began")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def write_end(file: Any, reason: str, time: datetime) -> None:

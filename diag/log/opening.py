@@ -1,15 +1,17 @@
 """Opens the files of a log for reading, and says in words what stands in the way."""
 
+import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 import h5py
 
+from diag.log.environment import RUN_FILE, process_of
 from diag.log.schema import FORMAT, VERSION, log_files
-from diag.log.superblock import is_flagged, is_hdf5, is_truncated
+from diag.log.superblock import AsIfClosed, is_flagged, is_flagged_for_swmr, is_hdf5, is_truncated
 
 # A writer holds a lock for a moment when it creates a file and when it closes one.
 _ATTEMPTS: Final = 5
@@ -47,6 +49,24 @@ def files_at(path: Path) -> tuple[Path, ...]:
     )
 
 
+def read_run(path: Path) -> Mapping[str, Any]:
+    """What run.json says, in a run folder or beside one of its files; empty without one.
+
+    Raises:
+        LogError: If it is no JSON.
+    """
+    path = (path if path.is_dir() else path.parent) / RUN_FILE
+    if not path.exists():
+        return {}
+    try:
+        run: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise LogError(
+            f"Log needs run.json to be JSON; {path} is not: {error}; mend it or move it away"
+        ) from error
+    return run
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
     """The HDF5 file of a log, open for the length of the block only, whether somebody writes it or not.
@@ -61,15 +81,13 @@ def opened(path: Path) -> Iterator[Any]:
         LogError: If it is no log, or a newer one than this reader knows, or damaged.
     """
     _check_head(path)
-    file = _open(path)
-    try:
-        _check_format(path, file)
-        yield file
-    except (OSError, RuntimeError, KeyError) as error:
-        raise LogError(_DAMAGED.format(path=path, error=error)) from error
-    finally:
-        with suppress(RuntimeError, OSError):
-            file.close()
+    with ExitStack() as stack:
+        file = _open(path, stack)
+        try:
+            _check_format(path, file)
+            yield file
+        except (OSError, RuntimeError, KeyError) as error:
+            raise LogError(_DAMAGED.format(path=path, error=error)) from error
 
 
 def _check_head(path: Path) -> None:
@@ -82,20 +100,24 @@ def _check_head(path: Path) -> None:
         )
 
 
-def _open(path: Path) -> Any:
+def _open(path: Path, stack: ExitStack) -> Any:
     for _ in range(_ATTEMPTS - 1):
         with suppress(OSError):
-            return _open_once(path)
+            return _open_once(path, stack)
         time.sleep(_PAUSE_SECONDS)
     try:
-        return _open_once(path)
+        return _open_once(path, stack)
     except OSError as error:
         raise LogError(_what_stands_in_the_way(path, error)) from error
 
 
-def _open_once(path: Path) -> Any:
-    # Not where it can be done without: under SWMR, HDF5 waits for hours for damaged metadata to get well.
-    return h5py.File(path, "r", swmr=is_flagged(path))
+def _open_once(path: Path, stack: ExitStack) -> Any:
+    if not is_flagged(path):
+        return stack.enter_context(h5py.File(path, "r"))
+    if is_flagged_for_swmr(path) and process_of(read_run(path)) == "gone":
+        # Not under SWMR: there HDF5 waits without end for metadata to get well that a power failure damaged.
+        return stack.enter_context(h5py.File(stack.enter_context(AsIfClosed(path)), "r"))
+    return stack.enter_context(h5py.File(path, "r", swmr=True))
 
 
 def _what_stands_in_the_way(path: Path, error: OSError) -> str:

@@ -1,6 +1,5 @@
 """Reads a log: live, closed, killed or repaired."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -11,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diag.events import Happening, Model
-from diag.log.environment import RUN_FILE, is_running
+from diag.log.environment import process_of
 from diag.log.model import read_model
-from diag.log.opening import LogError, files_at, opened
+from diag.log.opening import LogError, files_at, opened, read_run
 from diag.log.schema import AXES, CONTINUED, COUNTERS, LENGTH, SCALES
 from diag.log.text import texts_of
 
@@ -175,7 +174,7 @@ class Log:
         # A segment that says it is continued ends the run only if it was asked for by itself.
         has_ended = bool(reason) and not (reason == CONTINUED and self.path.is_dir())
         self.end_reason = reason if has_ended else None
-        self.state = "closed" if has_ended else "live" if is_running(self.run) else "killed"
+        self.state = "closed" if has_ended else "live" if process_of(self.run) == "running" else "killed"
 
     def _names_of(self, table: str) -> tuple[str, ...]:
         names = (
@@ -196,43 +195,28 @@ class Log:
         raise LogError(f"{self.path} has no series{where} {_unknown(name, known)}")
 
 
-def read_run(path: Path) -> Mapping[str, Any]:
-    """What run.json says, in a run folder or beside one of its files; empty without one.
-
-    Raises:
-        LogError: If it is no JSON.
-    """
-    path = (path if path.is_dir() else path.parent) / RUN_FILE
-    if not path.exists():
-        return {}
-    try:
-        run: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise LogError(
-            f"Log needs run.json to be JSON; {path} is not: {error}; mend it or move it away"
-        ) from error
-    return run
-
-
 def _unknown(name: str, known: Sequence[str]) -> str:
     near = get_close_matches(name, known, n=1)
-    hint = f'; did you mean "{near[0]}"?' if near else ""
-    return f'"{name}"{hint} There is: {", ".join(known) or "nothing"}'
+    hint = f' (did you mean "{near[0]}"?)' if near else ""
+    return f'"{name}"{hint}; there is: {", ".join(known) or "nothing"}'
 
 
 def _look_at(path: Path, file: Any) -> _Segment:
     tables: dict[str, _Table] = {axis: _look_at_axis(file[axis], axis) for axis in AXES}
+    # Before the names: whatever these rows refer to has a name by then.
     tables["scalars"] = _Table(int(file["scalars/committed"][()]), (), {})
     names = _rows(file["scalars"], "name", int(file["scalars/committed_names"][()]))
     return _Segment(path, tables, texts_of(names))
 
 
 def _look_at_axis(group: Any, axis: str) -> _Table:
+    # Before anything else: HDF5 keeps the shapes that it has seen, and a writer may add rows meanwhile.
+    committed = int(group[COUNTERS["step"]][()])
     scale = SCALES.get(axis)
     columns = texts_of(group[scale][()]) if scale else ()
     others = {"step", COUNTERS["step"], scale}
     lengths = {name: _length(dataset) for name, dataset in group.items() if name not in others}
-    return _Table(int(group[COUNTERS["step"]][()]), columns, lengths)
+    return _Table(committed, columns, lengths)
 
 
 def _length(dataset: Any) -> int:

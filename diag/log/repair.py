@@ -8,10 +8,10 @@ from typing import Final
 import h5py
 
 from diag.log.compaction import compact
-from diag.log.environment import is_running
+from diag.log.environment import process_of
 from diag.log.live import write_end
-from diag.log.opening import LogError, files_at, opened
-from diag.log.reader import Log, read_run
+from diag.log.opening import LogError, files_at, opened, read_run
+from diag.log.reader import Log
 from diag.log.schema import LIBVER, log_files
 from diag.log.superblock import clear, is_flagged
 
@@ -40,7 +40,7 @@ def repair(path: str | Path) -> list[str]:
     files = (log_files(path) if path.is_dir() else ()) or files_at(path)
     open_files = [file for file in files if _was_left_open(file)]
     run = read_run(path)
-    if open_files and is_running(run):
+    if open_files and process_of(run) == "running":
         raise LogError(
             f"repair needs a log that nobody writes; process {run['pid']} of {path} still runs; "
             f"end it first, or, if another program has that number now, move {open_files[0].name} elsewhere"

@@ -195,7 +195,8 @@ class ScalarRows:
         }
         new = list(self._names)[self._committed_names :]
         names = {"name": {"name": cells(new, NAME_WIDTH)}} if new else {}
-        return {"step": rows, **names}
+        # Names first, so that their counter is never behind that of the rows that refer to them.
+        return {**names, "step": rows}
 
     def clear(self) -> None:
         """Forgets what waits; names keep their index."""

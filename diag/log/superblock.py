@@ -1,13 +1,16 @@
 """The first 48 bytes of an HDF5 file: whether somebody writes it, where it ends, and their checksum."""
 
+import os
 import struct
+from io import FileIO
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 
 # Byte offsets in a superblock of version 2 or 3 with addresses of eight bytes.
 _VERSION, _ADDRESS_SIZE, _FLAGS, _END_OF_FILE, _CHECKSUM, _END = 8, 9, 11, 28, 44, 48
+_SWMR: Final = 0x04
 _MASK: Final = 0xFFFFFFFF
 
 
@@ -22,6 +25,12 @@ def is_flagged(path: Path) -> bool:
     return _is_known(head) and head[_FLAGS] != 0
 
 
+def is_flagged_for_swmr(path: Path) -> bool:
+    """Whether whoever writes an HDF5 file, or wrote it when it was killed, lets others read it meanwhile."""
+    head = _head_of(path)
+    return _is_known(head) and bool(head[_FLAGS] & _SWMR)
+
+
 def is_truncated(path: Path) -> bool:
     """Whether an HDF5 file is shorter than it says.
 
@@ -31,6 +40,11 @@ def is_truncated(path: Path) -> bool:
     if not _is_known(head):
         return head.startswith(SIGNATURE) and len(head) < _END
     return bool(path.stat().st_size < _end_in(head))
+
+
+def trim(path: Path) -> None:
+    """Cuts off what a closed file has beyond its end: room that was reserved and not used."""
+    os.truncate(path, _end_in(_head_of(path)))
 
 
 def clear(path: Path) -> None:
@@ -48,14 +62,32 @@ def clear(path: Path) -> None:
     References:
         [1] The HDF Group, "HDF5 File Format Specification", version 3.0, section II.A.
     """
+    head = _cleared_head_of(path)
     with path.open("r+b") as file:
-        head = bytearray(file.read(_END))
-        _check(path, head)
-        head[_FLAGS] = 0
-        struct.pack_into("<Q", head, _END_OF_FILE, max(_end_in(head), path.stat().st_size))
-        struct.pack_into("<I", head, _CHECKSUM, checksum(bytes(head[:_CHECKSUM])))
-        file.seek(0)
         file.write(head)
+
+
+class AsIfClosed(FileIO):
+    """A file to read as `clear` would make it, without a change on the disk.
+
+    Args:
+        path: A file that nobody writes any more.
+
+    Raises:
+        ValueError: As for `clear`.
+    """
+
+    def __init__(self, path: Path):
+        self._head = _cleared_head_of(path)
+        super().__init__(path)
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Reads as any file does, except that the superblock says that the file is closed."""
+        start = self.tell()
+        count = super().readinto(buffer)
+        head = self._head[start : start + count]
+        memoryview(buffer)[: len(head)] = head
+        return count
 
 
 def checksum(data: bytes) -> int:
@@ -101,12 +133,17 @@ def _end_in(head: bytes | bytearray) -> int:
     return int.from_bytes(head[_END_OF_FILE : _END_OF_FILE + 8], "little")
 
 
-def _check(path: Path, head: bytes | bytearray) -> None:
+def _cleared_head_of(path: Path) -> bytes:
+    head = bytearray(_head_of(path))
     if not _is_known(head):
         raise ValueError(f"{path} has a superblock that the log writer never makes")
     (stored,) = struct.unpack_from("<I", head, _CHECKSUM)
     if stored != checksum(bytes(head[:_CHECKSUM])):
         raise ValueError(f"{path} has a superblock that does not match its checksum")
+    head[_FLAGS] = 0
+    struct.pack_into("<Q", head, _END_OF_FILE, max(_end_in(head), path.stat().st_size))
+    struct.pack_into("<I", head, _CHECKSUM, checksum(bytes(head[:_CHECKSUM])))
+    return bytes(head)
 
 
 def _rotated(value: int, bits: int) -> int:

@@ -211,6 +211,7 @@ class LogWriter:
         with self._dying_of_failure("close"):
             if self._file is not None:
                 self._file.end(reason)
+        self._file = None
 
     def _flush_if_due(self) -> None:
         is_full = self._scalars.is_full or self._happenings.is_full
@@ -231,13 +232,13 @@ class LogWriter:
 
     @contextmanager
     def _dying_of_failure(self, action: str) -> Iterator[None]:
-        # HDF5 reports a full disk as RuntimeError, and again on every later call: the first one is the last.
+        # HDF5 reports what it cannot write as RuntimeError, and again on every later call.
         try:
             yield
         except (RuntimeError, OSError) as error:
             self._is_dead = True
             if self._file is not None:
-                self._file.abandon()
+                self._file.give_up(f"could not {action} the log: {error}")
             raise LogWriteError(
                 f"LogWriter needs room and permission to {action} the log in {self._folder}; "
                 f"it got {error}; what was flushed before stays readable, what comes after is not logged"

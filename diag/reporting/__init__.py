@@ -1,5 +1,6 @@
-"""Reports of a run, made from its log alone: a page, Markdown or JSON."""
+"""Reports, made from the log alone."""
 
 from diag.reporting.forms import to_html, to_json, to_markdown, write_report
+from diag.reporting.overview import write_overview
 
-__all__ = ["to_html", "to_json", "to_markdown", "write_report"]
+__all__ = ["to_html", "to_json", "to_markdown", "write_overview", "write_report"]

@@ -234,7 +234,7 @@ def _not_found(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
 
 
 def _place(finding: Finding) -> str:
-    where = f" in {finding.layer}" if finding.layer is not None else ""
+    where = f" in layer {finding.layer}" if finding.layer is not None else ""
     when = f", from step {finding.onset_step:,}" if finding.onset_step is not None else ""
     return f"{finding.rule.replace('_', ' ')}{where}{when}"
 

@@ -52,7 +52,7 @@ def write_report(log: Log, path: str | os.PathLike[str], diagnosis: Diagnosis | 
         )
     text = forms[path.suffix](log, diagnose(log) if diagnosis is None else diagnosis)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write_whole(path, text)
+    write_whole(path, text)
     return path
 
 
@@ -147,7 +147,7 @@ def _plain(value: Any) -> Any:
 
 
 def _render(template: str, facts: Facts, **more: Any) -> str:
-    return _ENVIRONMENT.get_template(template).render(
+    return ENVIRONMENT.get_template(template).render(
         facts=facts,
         status=STATUS_WORDS[facts.diagnosis.status],
         layer_series=list(facts.layers[0].last) if facts.layers else [],
@@ -202,7 +202,8 @@ def _code(text: str) -> str:
     return f"{fence}{padding}{body}{padding}{fence}" if body else "–"
 
 
-def _write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file that appears whole or not at all."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         partial.write_text(text, encoding="utf-8", newline="\n")
@@ -235,4 +236,4 @@ def _environment() -> Environment:
     return environment
 
 
-_ENVIRONMENT = _environment()
+ENVIRONMENT = _environment()

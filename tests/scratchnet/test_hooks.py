@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,8 @@ def test_there_is_something_to_tell_only_while_somebody_listens() -> None:
 
 
 def test_listeners_are_told_in_the_order_in_which_they_came() -> None:
-    hooks, heard = Hooks(), []
+    hooks = Hooks()
+    heard: list[Any] = []
     hooks.add(lambda a, b: heard.append(("first", a, b)))
     hooks.add(lambda a, b: heard.append(("second", a, b)))
     hooks(1, 2)
@@ -26,7 +28,8 @@ def test_listeners_are_told_in_the_order_in_which_they_came() -> None:
 
 
 def test_a_listener_that_came_twice_is_told_twice_and_leaves_once_by_each_handle() -> None:
-    hooks, heard = Hooks(), []
+    hooks = Hooks()
+    heard: list[Any] = []
     first, _ = hooks.add(heard.append), hooks.add(heard.append)
     hooks("both")
     first.remove()
@@ -35,7 +38,8 @@ def test_a_listener_that_came_twice_is_told_twice_and_leaves_once_by_each_handle
 
 
 def test_a_handle_can_be_removed_any_number_of_times_and_takes_nobody_else_along() -> None:
-    hooks, heard = Hooks(), []
+    hooks = Hooks()
+    heard: list[Any] = []
     handle = hooks.add(print)
     handle.remove()
     hooks.add(heard.append)
@@ -45,7 +49,8 @@ def test_a_handle_can_be_removed_any_number_of_times_and_takes_nobody_else_along
 
 
 def test_a_listener_may_remove_itself_while_it_is_told() -> None:
-    hooks, heard = Hooks(), []
+    hooks = Hooks()
+    heard: list[Any] = []
 
     def once(word: str) -> None:
         heard.append(word)

@@ -60,7 +60,9 @@ def test_uniform_initialisers_fill_the_range_of_the_promised_deviation(
 
 
 @pytest.mark.parametrize(("fill", "std"), NORMAL.values(), ids=NORMAL)
-def test_normal_initialisers_have_the_promised_deviation(fill: Callable[[sn.Tensor], Any], std: float) -> None:
+def test_normal_initialisers_have_the_promised_deviation(
+    fill: Callable[[sn.Tensor], Any], std: float
+) -> None:
     tensor = weight()
     assert fill(tensor) is tensor
     assert stats.kstest(tensor.numpy().ravel(), stats.norm(0, std).cdf).pvalue > 0.01

@@ -113,7 +113,9 @@ def test_cross_entropy_does_not_change_where_all_logits_of_an_example_shift(
     shift: float, smoothing: float
 ) -> None:
     moved = F.cross_entropy(LOGITS + shift, LABELS, label_smoothing=smoothing).item()
-    assert moved == pytest.approx(F.cross_entropy(LOGITS, LABELS, label_smoothing=smoothing).item(), rel=1e-12)
+    assert moved == pytest.approx(
+        F.cross_entropy(LOGITS, LABELS, label_smoothing=smoothing).item(), rel=1e-12
+    )
 
 
 # --------------------------------------------------------------------------------------- squared error
@@ -140,7 +142,7 @@ def test_mse_has_both_derivatives_with_respect_to_input_and_target(reduction: An
     sn.check_gradients(lambda: (nn.MSELoss(reduction)(x, y) ** 2).sum(), [x, y], rng=0)
 
 
-@pytest.mark.parametrize("criterion", [nn.MSELoss(r) for r in ("mean", "sum", "none")])  # type: ignore[arg-type]
+@pytest.mark.parametrize("criterion", [nn.MSELoss(r) for r in ("mean", "sum", "none")])
 def test_a_float64_target_does_not_widen_a_float32_prediction(criterion: nn.Module) -> None:
     prediction = sn.Tensor(np.ones(3, np.float32), requires_grad=True)
     assert criterion(prediction, np.zeros(3)).dtype == np.float32
@@ -176,7 +178,11 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         ValueError,
         r"labels of shape \(batch,\), got \(5, 3\) and \(5, 1\)",
     ),
-    "logits of one example": (lambda: F.cross_entropy(np.zeros(3), [0]), ValueError, r"got \(3,\) and \(1,\)"),
+    "logits of one example": (
+        lambda: F.cross_entropy(np.zeros(3), [0]),
+        ValueError,
+        r"got \(3,\) and \(1,\)",
+    ),
     "weights of another number of classes": (
         lambda: F.cross_entropy(LOGITS, LABELS, weight=[1.0, 2.0]),
         ValueError,

@@ -58,7 +58,11 @@ def test_parameters_are_named_by_dots_own_ones_first_then_depth_first() -> None:
 def test_modules_are_named_by_dots_parents_first() -> None:
     names = ["", "scale", "layers", "layers.0", "layers.1", "layers.2"]
     assert [name for name, _ in Network().named_modules()] == names
-    assert [name for name, _ in Network().named_modules(prefix="net")][:3] == ["net", "net.scale", "net.layers"]
+    assert [name for name, _ in Network().named_modules(prefix="net")][:3] == [
+        "net",
+        "net.scale",
+        "net.layers",
+    ]
     assert [type(module) for module in Network().children()] == [Scale, nn.Sequential]
 
 
@@ -84,7 +88,7 @@ def test_a_part_that_takes_another_s_place_keeps_its_position() -> None:
     setattr(model, "0", nn.Linear(3, 5, rng=0))
     assert [type(module) for module in model] == [nn.Linear, nn.ReLU]
     assert model(np.ones((1, 3))).shape == (1, 5)
-    model[0].weight = nn.Parameter(np.zeros((5, 3), np.float32))  # type: ignore[attr-defined]
+    model[0].weight = nn.Parameter(np.zeros((5, 3), np.float32))
     assert list(model.state_dict()) == ["0.weight", "0.bias"]
 
 
@@ -109,7 +113,9 @@ def test_a_part_before_the_constructor_of_module_is_refused(part: Any) -> None:
         def __init__(self) -> None:
             self.part = part
 
-    with pytest.raises(AttributeError, match=r"Forgetful needs super\(\)\.__init__\(\) before .* part 'part'"):
+    with pytest.raises(
+        AttributeError, match=r"Forgetful needs super\(\)\.__init__\(\) before .* part 'part'"
+    ):
         Forgetful()
 
 
@@ -120,12 +126,7 @@ def test_a_module_without_forward_is_refused_when_it_is_called() -> None:
 
 def test_its_text_shows_the_parts_indented() -> None:
     assert repr(nn.Sequential(nn.Linear(2, 3), nn.Sequential(nn.ReLU()))) == (
-        "Sequential(\n"
-        "  (0): Linear(2, 3, bias=True)\n"
-        "  (1): Sequential(\n"
-        "    (0): ReLU()\n"
-        "  )\n"
-        ")"
+        "Sequential(\n  (0): Linear(2, 3, bias=True)\n  (1): Sequential(\n    (0): ReLU()\n  )\n)"
     )
 
 
@@ -220,7 +221,9 @@ def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(
 
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, pickled])
-def test_a_copy_has_the_values_but_neither_the_arrays_nor_the_listeners(duplicate: Callable[[Any], Any]) -> None:
+def test_a_copy_has_the_values_but_neither_the_arrays_nor_the_listeners(
+    duplicate: Callable[[Any], Any],
+) -> None:
     model, heard = Network(), []
     model.register_forward_hook(lambda *_: heard.append("forward"))
     model.layers[0].register_backward_hook(lambda *_: heard.append("backward"))

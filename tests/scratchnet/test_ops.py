@@ -199,7 +199,9 @@ def test_every_primitive_has_a_case() -> None:
 @every_case
 def test_first_and_second_derivatives_agree_with_central_differences(case: Case) -> None:
     inputs = tensors(case)
-    mix = np.random.default_rng(1).standard_normal(case.primitive.forward(*case.inputs, **case.constants).shape)
+    mix = np.random.default_rng(1).standard_normal(
+        case.primitive.forward(*case.inputs, **case.constants).shape
+    )
 
     def closure() -> sn.Tensor:
         output = case.primitive(*inputs, **case.constants)

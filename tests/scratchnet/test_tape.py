@@ -1,10 +1,6 @@
-"""The tape: what is recorded, how a gradient finds its way back, and when memory is let go."""
+"""The tape: what is recorded, and how a gradient finds its way back."""
 
 import contextvars
-import gc
-import tracemalloc
-import weakref
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,10 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import scratchnet as sn
-from scratchnet import nn, optim, tape
+from scratchnet import nn, tape
 from scratchnet.tape import Array, primitive, sum_to_shape
-
-DEEP = 20_000
 
 
 def leaf(value: Any) -> sn.Tensor:
@@ -27,15 +21,6 @@ def leaf(value: Any) -> sn.Tensor:
 def gradient(tensor: sn.Tensor) -> Array:
     assert tensor.grad is not None
     return tensor.grad.numpy()
-
-
-@pytest.fixture
-def without_collector() -> Iterator[None]:
-    """Whatever is freed in the test is freed by its last reference, not by the garbage collector."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 @pytest.fixture
@@ -71,36 +56,6 @@ def test_a_diamond_of_unequal_arms_is_walked_in_topological_order() -> None:
     assert gradient(x) == pytest.approx(2 * 2 + 5 * 2**4 + 2 * 2)  # x² + x⁵ + x²
 
 
-def chain(x: sn.Tensor, length: int = DEEP) -> sn.Tensor:
-    for _ in range(length):
-        x = x + 1.0
-    return x
-
-
-def test_a_deep_graph_does_not_overflow_the_stack_on_its_way_back() -> None:
-    x = leaf([1.0, 2.0])
-    chain(x).sum().backward()
-    np.testing.assert_array_equal(gradient(x), [1.0, 1.0])
-
-
-def test_a_deep_graph_that_is_never_gone_back_through_is_deleted_without_overflow() -> None:
-    x = leaf([1.0, 2.0])
-    y = chain(x)
-    assert y.node is not None
-    assert y.node.depth == DEEP
-    del y
-
-
-def test_a_deep_graph_can_be_differentiated_twice() -> None:
-    x = leaf(0.5)
-    y = x
-    for _ in range(DEEP):
-        y = y * 1.0
-    (slope,) = sn.grad(y * y, [x], create_graph=True)
-    (curvature,) = sn.grad(slope, [x])
-    assert (slope.item(), curvature.item()) == (1.0, 2.0)
-
-
 def test_a_gradient_is_the_same_to_the_last_bit_whenever_it_is_computed(rng: np.random.Generator) -> None:
     x, scales = leaf(rng.standard_normal(50)), rng.standard_normal((30, 50))
 
@@ -133,10 +88,7 @@ def test_nothing_is_recorded_inside_no_grad(nodes_made: list[str]) -> None:
 
 
 def test_no_grad_decorates_a_function_too_and_each_call_anew() -> None:
-    @sn.no_grad()
-    def double(x: sn.Tensor) -> sn.Tensor:
-        return x * 2
-
+    double = sn.no_grad()(lambda x: x * 2)
     assert [double(leaf(1.0)).requires_grad for _ in range(2)] == [False, False]
     assert sn.is_recording()
 
@@ -161,19 +113,6 @@ def test_a_first_order_backward_pass_records_nothing(nodes_made: list[str], rng:
     sn.grad(loss, list(model.parameters()), retain_graph=True)
     loss.backward()
     assert nodes_made == []
-
-
-def test_a_primitive_keeps_only_what_its_rules_read() -> None:
-    x = leaf([1.0, 2.0])
-    total, exponential, product = (y.node for y in (x + 1.0, x.exp(), x * x))
-    assert total is not None
-    assert exponential is not None
-    assert product is not None
-    assert (total.inputs, total.output) == ([None, None], None)
-    assert exponential.inputs == [None]
-    assert exponential.output is not None
-    assert product.output is None
-    assert all(kept is x.array for kept in product.inputs)
 
 
 def test_a_user_s_own_primitive_is_recorded_and_differentiated_like_ours() -> None:
@@ -215,7 +154,7 @@ def test_leaves_that_one_rule_gives_the_same_array_have_gradients_of_their_own()
     a, b = leaf([1.0]), leaf([2.0])
     (a + b).backward(create_graph=True)
     (a + b).backward(sn.Tensor(np.ones(1)))
-    assert (gradient(a), gradient(b)) == ([2.0], [2.0])
+    assert [gradient(a).item(), gradient(b).item()] == [2.0, 2.0]
     slopes = sn.grad((a + b).sum(), [a, b])
     slopes[0].array += 5
     assert slopes[1].numpy() == [1.0]
@@ -261,7 +200,9 @@ def test_backward_of_what_was_not_recorded_is_refused() -> None:
 def test_a_second_backward_pass_over_a_freed_tape_is_refused(share: Any) -> None:
     y = leaf(1.0).exp()
     y.backward()
-    with pytest.raises(RuntimeError, match=r"tape, which an earlier backward pass has freed.*retain_graph=True"):
+    with pytest.raises(
+        RuntimeError, match=r"tape, which an earlier backward pass has freed.*retain_graph=True"
+    ):
         share(y).backward()
 
 
@@ -279,7 +220,7 @@ def test_backward_with_create_graph_makes_gradients_that_can_be_differentiated()
     first, x.grad = x.grad, None
     assert first is not None
     first.backward()
-    assert (first.item(), gradient(x)) == (32.0, 48.0)
+    assert [first.item(), gradient(x).item()] == [32.0, 48.0]
 
 
 # ----------------------------------------------------------------------------------------------- grad
@@ -370,80 +311,6 @@ def test_an_integer_tensor_does_not_cut_the_fractions_off_plain_data() -> None:
     np.testing.assert_array_equal((sn.Tensor(np.array([1, 2])) * np.array([0.5, 0.25])).numpy(), [0.5, 0.5])
 
 
-# ---------------------------------------------------------------------------------------------- memory
-
-
-def hidden_and_loss() -> tuple["weakref.ref[Array]", sn.Tensor]:
-    """A loss, and a weak reference to an array that its tape needs for the way back."""
-    x = leaf(np.ones(8))
-    hidden = x * 2.0
-    return weakref.ref(hidden.array), (hidden * hidden).sum()
-
-
-@pytest.mark.usefixtures("without_collector")
-def test_backward_lets_the_arrays_go_while_the_loss_is_still_held() -> None:
-    array, loss = hidden_and_loss()
-    assert array() is not None
-    loss.backward()
-    assert array() is None
-
-
-@pytest.mark.usefixtures("without_collector")
-def test_a_loss_that_is_dropped_without_backward_lets_its_arrays_go() -> None:
-    array, loss = hidden_and_loss()
-    del loss
-    assert array() is None
-
-
-@pytest.mark.usefixtures("without_collector")
-def test_a_twice_differentiable_gradient_that_is_dropped_lets_everything_go() -> None:
-    x = leaf(np.ones(8))
-    hidden = x * 2.0
-    array = weakref.ref(hidden.array)
-    loss = (hidden * hidden * hidden).sum()
-    (slope,) = sn.grad(loss, [x], create_graph=True)
-    sn.grad(slope.sum(), [x], retain_graph=True)
-    del hidden, loss
-    assert array() is not None  # the slope needs it
-    del slope
-    assert array() is None
-
-
-@pytest.mark.usefixtures("without_collector")
-def test_an_array_that_no_rule_reads_is_let_go_at_once() -> None:
-    hidden = leaf(np.ones(8)) * 2.0
-    array = weakref.ref(hidden.array)
-    later = hidden + 1.0
-    del hidden
-    assert array() is None
-    later.sum().backward()
-
-
-@pytest.mark.usefixtures("without_collector")
-def test_memory_stays_flat_over_hundreds_of_steps(rng: np.random.Generator) -> None:
-    x, y = rng.standard_normal((16, 8)), rng.integers(0, 4, 16)
-    model = nn.Sequential(nn.Linear(8, 32, rng=0), nn.ReLU(), nn.Linear(32, 4, rng=1))
-    model.register_forward_hook(lambda *_: None)
-    model[0].register_backward_hook(lambda *_: None)
-    optimizer = optim.Adam(model.parameters())
-    criterion = nn.CrossEntropyLoss()
-
-    def train(steps: int) -> int:
-        for _ in range(steps):
-            optimizer.zero_grad()
-            criterion(model(x), y).backward()
-            optimizer.step()
-        return tracemalloc.get_traced_memory()[0]
-
-    tracemalloc.start()
-    try:
-        before = train(20)
-        grown = train(300) - before
-    finally:
-        tracemalloc.stop()
-    assert grown < 4096  # one leaked array a step would be 300 times a kilobyte at least
-
-
 # ------------------------------------------------------------------------------------ hooks on tensors
 
 
@@ -458,7 +325,8 @@ def test_a_hook_on_a_tensor_hears_its_whole_gradient_once() -> None:
 
 
 def test_a_hook_outlives_the_tensor_that_it_was_hung_on() -> None:
-    x, heard = leaf(1.0), []
+    x = leaf(1.0)
+    heard: list[Any] = []
     y = x * 3
     y.register_hook(heard.append)
     z = y * 2
@@ -468,7 +336,8 @@ def test_a_hook_outlives_the_tensor_that_it_was_hung_on() -> None:
 
 
 def test_a_removed_hook_hears_nothing() -> None:
-    x, heard = leaf(1.0), []
+    x = leaf(1.0)
+    heard: list[Any] = []
     handle = x.register_hook(heard.append)
     handle.remove()
     (x * 2).backward()
@@ -476,7 +345,8 @@ def test_a_removed_hook_hears_nothing() -> None:
 
 
 def test_a_hook_hears_arrays_in_a_backward_pass_that_is_itself_recorded() -> None:
-    x, heard = leaf(2.0), []
+    x = leaf(2.0)
+    heard: list[Any] = []
     x.register_hook(lambda g: heard.append(type(g)))
     sn.grad(x * x, [x], create_graph=True)
     assert heard == [np.ndarray]

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from diag.log import describe_run, write_run
-from diag.log.environment import is_running
+from diag.log.environment import process_of
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_the_launcher_says_rank_and_world_size(at_home, monkeypatch):
 
 @pytest.mark.parametrize("dirty", [False, True], ids=["clean", "changed"])
 def test_the_commit_is_told_and_whether_files_differ_from_it(at_home, dirty):
-    def git(*arguments):
+    def git(*arguments: str) -> None:
         identity = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
         subprocess.run(["git", *identity, *arguments], check=True, capture_output=True)
 
@@ -106,8 +106,13 @@ def test_a_machine_without_git_is_no_obstacle(at_home, monkeypatch):
         "githubtoken",
         "client-secret",
         "Authorization",
-    ]
-    + ["AWS_SECRET_ACCESS_KEY", "credentials", "auth", "private_key", "wandb.api_key", "db passwd"],
+        "AWS_SECRET_ACCESS_KEY",
+        "credentials",
+        "auth",
+        "private_key",
+        "wandb.api_key",
+        "db passwd",
+    ],
 )
 def test_what_looks_like_a_secret_is_masked_at_any_depth(at_home, key):
     run = describe_run(
@@ -183,11 +188,15 @@ def test_run_json_is_replaced_whole_and_nothing_stays_beside_it(at_home):
 def test_a_process_runs_until_it_has_ended():
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     run = {"pid": child.pid, "host": socket.gethostname()}
-    assert is_running(run)
+    assert process_of(run) == "running"
     child.communicate(b"\n")
-    assert not is_running(run)
+    assert process_of(run) == "gone"
 
 
 @pytest.mark.parametrize("pid", [0, -1, "12", None])
-def test_what_is_no_process_number_does_not_run(pid):
-    assert not is_running({"pid": pid, "host": socket.gethostname()})
+def test_of_what_is_no_process_number_nothing_is_known(pid):
+    assert process_of({"pid": pid, "host": socket.gethostname()}) == "unknown"
+
+
+def test_of_a_process_on_another_host_nothing_is_known():
+    assert process_of({"pid": os.getpid(), "host": "elsewhere.invalid"}) == "unknown"

@@ -27,7 +27,7 @@ MODELS = st.builds(
 )
 
 
-def in_memory(model):
+def in_memory(model: Model) -> Model:
     with h5py.File("model.h5", "w", driver="core", backing_store=False) as file:
         write_model(file, model)
         return read_model(file)

@@ -70,11 +70,8 @@ def test_a_series_has_steps_columns_and_values(run, name, axis, columns, last):
     series = Log(run).series(name)
     assert (series.name, series.axis, series.columns) == (name, axis, columns)
     assert series.steps.tolist() == [0, 10, 20]
-    assert (series.steps.dtype, series.values.dtype, series.values.shape) == (
-        np.int64,
-        np.float64,
-        (3, len(columns)),
-    )
+    assert (series.steps.dtype.name, series.values.dtype.name) == ("int64", "float64")
+    assert series.values.shape == (3, len(columns))
     np.testing.assert_array_equal(series.values[-1], last)
 
 
@@ -216,14 +213,14 @@ def test_xarray_sees_coordinates_by_name(run):
         pytest.param(
             "update_ration",
             None,
-            r'no series "update_ration"; did you mean "update_ratio"\? There is: .*val_loss',
+            r'no series "update_ration" \(did you mean "update_ratio"\?\); there is: .*val_loss',
             id="typo",
         ),
         pytest.param(
-            "zzz", "network", r'no series in network "zzz" There is: criterion_loss$', id="one-axis"
+            "zzz", "network", r'no series in network "zzz"; there is: criterion_loss$', id="one-axis"
         ),
         pytest.param(
-            "update_ratio", "layers", r"no series in layers .*There is: dead_unit_rate", id="other-axis"
+            "update_ratio", "layers", r"no series in layers .*there is: dead_unit_rate", id="other-axis"
         ),
         pytest.param(
             "update_ratio", "layer", "of= to be one of layers, .*, scalars; got 'layer'", id="no-axis"
@@ -236,13 +233,13 @@ def test_a_series_that_is_not_there_is_told_with_what_there_is(run, name, of, me
 
 
 def test_a_column_that_is_not_there_is_told_with_what_there_is(run):
-    with pytest.raises(LogError, match='dead_unit_rate has no column "features.2"; did you mean "features'):
+    with pytest.raises(LogError, match=r'no column "features\.2" \(did you mean "features'):
         Log(run).series("dead_unit_rate").column("features.2")
 
 
 def test_a_path_that_does_not_exist(tmp_path):
     with pytest.raises(
-        LogError, match="needs a run folder or an HDF5 file; .*nowhere does not exist; check the path"
+        LogError, match=r"needs a run folder or an HDF5 file; .*nowhere does not exist; check the path"
     ):
         Log(tmp_path / "nowhere")
 
@@ -283,6 +280,20 @@ def test_a_file_with_a_hole_in_it(run):
     (run / "log.h5").write_bytes(content)
     with pytest.raises(LogError, match=r"needs a whole file; .*log.h5 is damaged"):
         Log(run)
+
+
+def test_a_hole_in_the_log_of_a_dead_process_is_told_at_once(open_writer, folder, tmp_path, readings_at):
+    writer = open_writer()
+    writer.write(0, readings_at(0))
+    writer.flush()
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    content = bytearray((folder / "log.h5").read_bytes())
+    content[100:-100] = bytes(len(content) - 200)
+    (killed / "log.h5").write_bytes(content)
+    (killed / "run.json").write_text(json.dumps({"pid": 2**22 + 1, "host": socket.gethostname()}))
+    with pytest.raises(LogError, match=r"needs a whole file; .*log\.h5 is damaged"):
+        Log(killed)
 
 
 @pytest.mark.parametrize(
@@ -334,5 +345,5 @@ def test_a_locked_file_names_the_way_out(run):
 
 def test_a_run_json_that_is_none(run):
     (run / "run.json").write_text("{")
-    with pytest.raises(LogError, match="needs run.json to be JSON; .*mend it or move it away"):
+    with pytest.raises(LogError, match=r"needs run\.json to be JSON; .*mend it or move it away"):
         Log(run)

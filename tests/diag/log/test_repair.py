@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import socket
+import sys
+from pathlib import Path
 
 import h5py
 import pytest
@@ -26,7 +28,7 @@ def left_open(open_writer, folder, tmp_path, readings_at):
     return killed
 
 
-def contents(folder):
+def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
@@ -83,7 +85,7 @@ def test_a_file_that_python_closed_without_an_end_gets_one(open_writer, folder, 
     writer.write(0, readings_at(0))
     writer.flush()
     # As at the exit of an interpreter whose writer was never closed.
-    writer._file.abandon()
+    writer._file._file.close()
     assert Log(folder).state == "killed"
     assert len(repair(folder)) == 1
     assert Log(folder).end_reason == "repaired"
@@ -114,7 +116,7 @@ def test_a_log_that_changes_during_the_repair_is_refused(left_open, monkeypatch)
     def compact_while_somebody_writes(copy):
         os.utime(left_open / "log.h5", (0, 0))
 
-    monkeypatch.setattr("diag.log.repair.compact", compact_while_somebody_writes)
+    monkeypatch.setattr(sys.modules["diag.log.repair"], "compact", compact_while_somebody_writes)
     before = contents(left_open)
     with pytest.raises(LogError, match="has changed meanwhile; end its writer first"):
         repair(left_open)
@@ -125,7 +127,7 @@ def test_a_log_that_changes_during_the_repair_is_refused(left_open, monkeypatch)
     "damage",
     [
         pytest.param(lambda content: content[:48] + bytes(len(content) - 48), id="hole"),
-        pytest.param(lambda content: content[: len(content) // 2], id="half"),
+        pytest.param(lambda content: content[:10_000], id="truncated"),
         pytest.param(lambda content: content[:30] + b"\xff" + content[31:], id="superblock"),
     ],
 )
@@ -141,5 +143,5 @@ def test_damage_of_another_kind_is_told_and_the_original_stays(left_open, damage
 
 
 def test_without_a_log_there_is_nothing_to_repair(tmp_path):
-    with pytest.raises(LogError, match="holds no log.h5"):
+    with pytest.raises(LogError, match="holds no log"):
         repair(tmp_path)

@@ -1,10 +1,12 @@
 """What stands where: file names, the growth of a schema, what has no place, and nothing new under SWMR."""
 
+from typing import cast
+
 import h5py
 import numpy as np
 import pytest
 
-from diag.events import Layer, Model, Reading
+from diag.events import Axis, Layer, Model, Reading
 from diag.log.schema import (
     LIBVER,
     AxisSchema,
@@ -66,7 +68,11 @@ def test_the_index_of_curvature_is_as_long_as_its_longest_series():
 @pytest.mark.parametrize(
     ("reading", "message"),
     [
-        pytest.param(Reading("x", "a", 1.0, "units"), 'axis out of layers, .*; the reading "x"', id="axis"),
+        pytest.param(
+            Reading("x", "a", 1.0, cast("Axis", "units")),
+            'axis out of layers, .*; the reading "x"',
+            id="axis",
+        ),
         pytest.param(Reading("a/b", "a", 1.0, "layers"), 'without "/".*got "a/b"', id="path"),
         pytest.param(Reading("", "a", 1.0, "layers"), 'got ""', id="no-name"),
         pytest.param(Reading("step", "", 1.0, "network"), 'other than .*step.*got "step"', id="step"),

@@ -6,7 +6,7 @@ import h5py
 import pytest
 
 from diag.log.schema import LIBVER
-from diag.log.superblock import checksum, clear, is_flagged, is_hdf5
+from diag.log.superblock import AsIfClosed, checksum, clear, is_flagged, is_flagged_for_swmr, is_hdf5
 
 
 @pytest.fixture
@@ -75,3 +75,23 @@ def test_a_superblock_of_another_version_is_left_alone(tmp_path):
         pass
     with pytest.raises(ValueError, match="never makes"):
         clear(path)
+
+
+def test_an_open_file_reads_as_if_it_were_closed_and_stays_as_it_is(closed_file, tmp_path):
+    copy = tmp_path / "copy.h5"
+    with h5py.File(closed_file, "r+", libver=LIBVER) as file:
+        file.flush()
+        copy.write_bytes(closed_file.read_bytes())
+    before = copy.read_bytes()
+    with AsIfClosed(copy) as view, h5py.File(view, "r") as file:
+        assert file["x"][()].tolist() == [1.0, 2.0]
+    assert copy.read_bytes() == before
+
+
+@pytest.mark.parametrize("swmr", [False, True])
+def test_a_writer_under_swmr_bears_a_mark_of_its_own(closed_file, swmr):
+    with h5py.File(closed_file, "r+", libver=LIBVER) as file:
+        if swmr:
+            file.swmr_mode = True
+        file.flush()
+        assert is_flagged_for_swmr(closed_file) is swmr

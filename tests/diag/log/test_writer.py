@@ -2,22 +2,24 @@
 
 import os
 from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
 
 import h5py
 import numpy as np
 import pytest
 
-from diag.events import Happening, Model, Reading
+from diag.events import Axis, Happening, Model, Reading
 from diag.log import Log, LogWriteError, LogWriter
 from diag.log.schema import AXES
 
 
-def committed(folder, group="layers"):
+def committed(folder: Path, group: str = "layers") -> int:
     with h5py.File(folder / "log.h5", "r", swmr=True) as file:
         return int(file[group]["committed"][()])
 
 
-def layer_reading(value, name="dead_unit_rate", layer="features.1"):
+def layer_reading(value: Any, name: str = "dead_unit_rate", layer: str = "features.1") -> Reading:
     return Reading(name, layer, value, "layers")
 
 
@@ -35,7 +37,7 @@ def test_the_file_appears_when_a_step_beyond_the_warm_up_arrives(open_writer, fo
 
 
 def test_the_model_is_described_when_the_file_is_created_and_not_before(open_writer, model, readings_at):
-    calls = []
+    calls: list[int] = []
 
     def describe():
         calls.append(len(calls))
@@ -279,6 +281,41 @@ def test_a_compaction_that_fails_leaves_the_log_and_nothing_else(
     assert [path.name for path in folder.iterdir()] == ["log.h5"]
 
 
+def test_a_failure_of_hdf5_itself_stops_the_log_once(open_writer, folder, readings_at, monkeypatch):
+    def fail(file, tables):
+        raise RuntimeError("Unable to flush file")
+
+    writer = open_writer(warm_up=0)
+    writer.write(0, readings_at(0))
+    writer.flush()
+    monkeypatch.setattr("diag.log.live.LiveFile.append", fail)
+    writer.write(1, readings_at(1))
+    with pytest.raises(
+        LogWriteError, match=r"room and permission to write the log in .*run; it got Unable to flush file"
+    ):
+        writer.flush()
+    writer.write(2, readings_at(2))
+    writer.write_scalars(2, {"loss": 1.0})
+    writer.write_happening(Happening(2, "skipped_step", "", ""))
+    writer.flush()
+    writer.close()
+    assert (Log(folder).steps.tolist(), Log(folder).end_reason) == (
+        [0],
+        "could not write the log: Unable to flush file",
+    )
+
+
+def test_a_segment_that_cannot_be_created_stops_the_log_once(open_writer, folder, readings_at):
+    writer = open_writer(warm_up=0)
+    writer.write(0, readings_at(0))
+    (folder / "log.segment2.h5").mkdir()
+    with pytest.raises(LogWriteError, match="create the log"):
+        writer.write(1, [layer_reading(0.5, layer="new")])
+    writer.write(2, readings_at(2))
+    writer.close()
+    assert Log(folder / "log.h5").steps.tolist() == [0]
+
+
 # ------------------------------------------------------------------------------------ refusals
 
 
@@ -322,7 +359,7 @@ def test_settings_that_make_no_sense_are_refused(open_writer, settings):
             id="text",
         ),
         pytest.param(layer_reading(np.ones(2)), r"one number a reading.*shape \(2,\)", id="vector"),
-        pytest.param(Reading("x", "", 1.0, "units"), "axis out of layers", id="axis"),
+        pytest.param(Reading("x", "", 1.0, cast("Axis", "units")), "axis out of layers", id="axis"),
         pytest.param(Reading("a/b", "", 1.0, "network"), 'without "/"', id="name"),
     ],
 )

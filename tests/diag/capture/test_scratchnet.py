@@ -1,0 +1,224 @@
+"""The capture of scratchnet: which events, in which order, and without a trace."""
+
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+
+import scratchnet as sn
+from diag.capture import open_capture
+from scratchnet import nn, optim
+
+
+class Heard:
+    """Keeps a copy of all that it is told."""
+
+    def __init__(self, model, optimizer, criterion=None, name="", wants=frozenset()):
+        self.events, self.signals = [], []
+        self.capture = open_capture(
+            model,
+            optimizer,
+            criterion,
+            name=name,
+            hear=lambda event: self.events.append((event.kind, event.subject, copied(event.array))),
+            before_step=lambda _: self.signals.append("before"),
+            after_step=lambda _: self.signals.append("after"),
+            work=lambda *_: nullcontext(),
+            wants=wants,
+        )
+
+    def order(self):
+        return [(kind, subject) for kind, subject, _ in self.events]
+
+    def arrays(self, kind):
+        return next(array for k, _, array in self.events if k == kind)
+
+
+def copied(array):
+    return [part.copy() for part in array] if isinstance(array, list) else np.array(array)
+
+
+@pytest.fixture
+def net():
+    model = nn.Sequential(nn.Sequential(nn.Linear(3, 4, rng=0), nn.ReLU()), nn.Linear(4, 2, rng=1))
+    return model, optim.SGD(model.parameters(), lr=0.5), nn.CrossEntropyLoss()
+
+
+def train(model, optimizer, criterion):
+    loss = criterion(model(np.ones((5, 3))), np.array([0, 1, 0, 1, 0]))
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+NAMES = ("0.0.weight", "0.0.bias", "1.weight", "1.bias")
+
+
+def test_the_events_of_a_step_come_in_order(net):
+    heard = Heard(*net, wants=frozenset({"output_gradient"}))
+    heard.capture.listening = True
+    train(*net)
+    assert heard.order() == [
+        ("activation", "0.0"),
+        ("activation", "0.1"),
+        ("activation", "1"),
+        ("input", ""),
+        ("prediction", ""),
+        ("target", ""),
+        ("loss", ""),
+        ("output_gradient", "1"),
+        ("output_gradient", "0.1"),
+        ("output_gradient", "0.0"),
+        ("weight", NAMES),
+        ("gradient", NAMES),
+        ("update", NAMES),
+    ]
+    assert heard.signals == ["before", "after"]
+
+
+def test_the_arrays_are_the_models_own_numbers(net):
+    before = net[0].state_dict()
+    heard = Heard(*net)
+    heard.capture.listening = True
+    train(*net)
+    after = net[0].state_dict()
+    for name, weight, gradient, update in zip(
+        NAMES, heard.arrays("weight"), heard.arrays("gradient"), heard.arrays("update"), strict=True
+    ):
+        assert np.array_equal(weight, before[name])
+        assert np.array_equal(update, after[name] - before[name])
+        assert np.allclose(update, -0.5 * gradient, rtol=1e-4, atol=1e-7)
+
+
+def test_output_gradients_are_told_only_to_who_eats_them(net):
+    heard = Heard(*net)
+    heard.capture.listening = True
+    train(*net)
+    assert "output_gradient" not in {kind for kind, _, _ in heard.events}
+
+
+def test_while_nobody_listens_no_module_holds_a_hook_and_steps_are_still_signalled(net):
+    heard = Heard(*net)
+    train(*net)
+    assert heard.events == []
+    assert heard.signals == ["before", "after"]
+    assert not any(module._forward_hooks or module._backward_hooks for module in net[0].modules())
+
+
+def test_an_evaluation_between_steps_is_not_heard(net):
+    model, _, criterion = net
+    heard = Heard(*net)
+    heard.capture.listening = True
+    with sn.no_grad():
+        criterion(model(np.ones((2, 3))), np.array([0, 1]))
+    model.eval()
+    criterion(model(np.ones((2, 3))), np.array([0, 1]))
+    assert heard.events == []
+
+
+def test_closing_takes_every_hook_away(net):
+    heard = Heard(*net)
+    heard.capture.listening = True
+    heard.capture.close()
+    train(*net)
+    assert heard.events == heard.signals == []
+
+
+def test_a_parameter_without_gradient_is_left_out_of_the_gradients():
+    used, unused = nn.Linear(2, 2, rng=0), nn.Linear(2, 2, rng=1)
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.unused = used, unused
+
+        def forward(self, x):
+            return self.used(x)
+
+    model = Net()
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    heard = Heard(model, optimizer)
+    heard.capture.listening = True
+    model(np.ones((1, 2))).sum().backward()
+    optimizer.step()
+    gradients = next(subject for kind, subject, _ in heard.events if kind == "gradient")
+    assert gradients == ("used.weight", "used.bias")
+
+
+def test_layers_and_parameters_are_described(net):
+    heard = Heard(*net, name="critic")
+    heard.capture.listening = True
+    train(*net)
+    assert [(layer.name, layer.kind, layer.output_shape) for layer in heard.capture.layers] == [
+        ("critic.0.0", "Linear", (4,)),
+        ("critic.0.1", "ReLU", (4,)),
+        ("critic.1", "Linear", (2,)),
+    ]
+    assert [p.name for p in heard.capture.parameters] == [f"critic.{name}" for name in NAMES]
+    assert heard.capture.optimizer.kind == "SGD"
+    assert heard.capture.optimizer.hyperparameters["lr"] == 0.5
+
+
+def test_a_model_that_is_one_layer_goes_by_its_kind():
+    model = nn.Linear(2, 2, rng=0)
+    heard = Heard(model, optim.SGD(model.parameters(), lr=0.1))
+    assert [layer.name for layer in heard.capture.layers] == ["Linear"]
+
+
+def test_a_parameter_that_the_optimizer_does_not_move_is_marked(net):
+    model, _, criterion = net
+    heard = Heard(model, optim.SGD(model[1].parameters(), lr=0.1), criterion)
+    assert [p.is_trained for p in heard.capture.parameters] == [False, False, True, True]
+
+
+def test_the_hessian_vector_product_is_exact_and_leaves_no_trace(net):
+    model, _, criterion = net
+    model.double()
+    heard = Heard(model, optim.SGD(model.parameters(), lr=0.1), criterion)
+    heard.capture.listening = True
+    x, y = np.random.default_rng(0).standard_normal((6, 3)), np.array([0, 1, 0, 1, 1, 0])
+    before = model.state_dict()
+    hvp, dim, like = heard.capture.make_hvp(lambda: criterion(model(x), y))
+    assert (dim, like.dtype) == (26, np.float64)
+    dense = np.array([hvp(row) for row in np.eye(dim)])
+    assert np.allclose(dense, dense.T, atol=1e-14)
+    vector = np.random.default_rng(1).standard_normal(dim)
+    shapes = [p.shape for p in model.parameters()]
+    parts = np.split(vector, np.cumsum([np.prod(shape) for shape in shapes])[:-1])
+    expected = sn.hvp(
+        lambda: criterion(model(x), y),
+        list(model.parameters()),
+        [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)],
+    )
+    heard.events.clear()
+    assert np.allclose(hvp(vector), np.concatenate([e.ravel() for e in expected]), rtol=1e-12)
+    assert heard.events == []
+    assert model.training
+    assert heard.capture.listening
+    assert all(p.grad is None for p in model.parameters())
+    assert all(np.array_equal(before[name], array) for name, array in model.state_dict().items())
+
+
+class TestBadInput:
+    def test_a_model_of_no_known_framework(self):
+        with pytest.raises(TypeError, match=r"watch needs a model of scratchnet, got builtins.dict"):
+            open_capture({}, None, None)
+
+    def test_an_optimizer_of_another_framework(self, net):
+        with pytest.raises(TypeError, match=r"watch needs an optimizer of scratchnet.*got builtins.NoneType"):
+            open_capture(net[0], None, None)
+
+    def test_a_criterion_that_is_a_plain_function(self, net):
+        with pytest.raises(TypeError, match=r"watch needs a criterion of scratchnet.*got builtins.function"):
+            open_capture(net[0], net[1], lambda: None)
+
+    def test_a_model_without_parameters(self, net):
+        with pytest.raises(
+            ValueError, match=r"needs a model with layers to train, got scratchnet.nn.container.Sequential"
+        ):
+            open_capture(nn.Sequential(), net[1], None)
+
+    def test_an_optimizer_of_another_model(self, net):
+        other = nn.Linear(1, 1, rng=0)
+        with pytest.raises(ValueError, match=r"needs an optimizer that moves the model's parameters"):
+            open_capture(net[0], optim.SGD(other.parameters()), None)

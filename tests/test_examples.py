@@ -1,0 +1,34 @@
+"""Every example runs as its first lines say, and is short enough to read in one go."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
+SAYS = {
+    "compare_initialisations": "signal 0.00",
+    "own_probe": "sparse_gradients",
+    "read_a_log": "verdict: healthy",
+    "wrap_a_model": "verdict: healthy",
+}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_runs_and_says_what_it_is_for(path, tmp_path):
+    if path.stem == "read_a_log":
+        run(path.with_name("wrap_a_model.py"), tmp_path / "run")
+    assert SAYS[path.stem] in run(path, tmp_path / "run")
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_stays_under_sixty_lines(path):
+    assert len(path.read_text().splitlines()) < 60
+
+
+def run(path, folder):
+    command = [sys.executable, "-W", "error", str(path), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
