@@ -73,9 +73,8 @@ class LiveFile:
         """
         counts = dict(self._counts)
         writes = [write for rows in tables for write in self._writes_of(rows, counts)]
-        reserve(
-            self._file, sum(growth(dataset, start, start + len(values)) for dataset, start, values in writes)
-        )
+        needed = sum(growth(dataset, start, start + len(values)) for dataset, start, values in writes)
+        reserve(self._file, needed)
         for dataset, start, values in writes:
             dataset.resize(start + len(values), axis=0)
             dataset[start:] = values

@@ -39,31 +39,31 @@ def files_at(path: Path) -> tuple[Path, ...]:
     if files := log_files(path, rank=0):
         return files
     others = ", ".join(other.name for other in log_files(path))
-    raise LogError(
-        f"Log needs a folder with a log; {path} holds no log.h5"
-        + (
-            f" but {others}; name one of these files"
-            if others
-            else "; a run killed in its warm-up leaves none"
-        )
+    way_out = (
+        f" but {others}; name one of these files" if others else "; a run killed in its warm-up leaves none"
     )
+    raise LogError(f"Log needs a folder with a log; {path} holds no log.h5{way_out}")
 
 
 def read_run(path: Path) -> Mapping[str, Any]:
     """What run.json says, in a run folder or beside one of its files; empty without one.
 
     Raises:
-        LogError: If it is no JSON.
+        LogError: If it is no JSON object.
     """
     path = (path if path.is_dir() else path.parent) / RUN_FILE
     if not path.exists():
         return {}
     try:
-        run: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        run = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise LogError(
-            f"Log needs run.json to be JSON; {path} is not: {error}; mend it or move it away"
+            f"Log needs JSON in run.json; {path} has none: {error}; mend it or move it away"
         ) from error
+    if not isinstance(run, dict):
+        raise LogError(
+            f"Log needs a JSON object in run.json; {path} has another value; mend it or move it away"
+        )
     return run
 
 

@@ -44,7 +44,9 @@ def is_truncated(path: Path) -> bool:
 
 def trim(path: Path) -> None:
     """Cuts off what a closed file has beyond its end: room that was reserved and not used."""
-    os.truncate(path, _end_in(_head_of(path)))
+    head = _head_of(path)
+    if _is_known(head) and not head[_FLAGS]:
+        os.truncate(path, _end_in(head))
 
 
 def clear(path: Path) -> None:
@@ -57,7 +59,7 @@ def clear(path: Path) -> None:
         path: A copy; the file is changed in place.
 
     Raises:
-        ValueError: If the superblock is of another version, or does not match its checksum.
+        OSError: If the superblock is of another version, or does not match its checksum.
 
     References:
         [1] The HDF Group, "HDF5 File Format Specification", version 3.0, section II.A.
@@ -74,7 +76,7 @@ class AsIfClosed(FileIO):
         path: A file that nobody writes any more.
 
     Raises:
-        ValueError: As for `clear`.
+        OSError: As for `clear`.
     """
 
     def __init__(self, path: Path):
@@ -136,10 +138,10 @@ def _end_in(head: bytes | bytearray) -> int:
 def _cleared_head_of(path: Path) -> bytes:
     head = bytearray(_head_of(path))
     if not _is_known(head):
-        raise ValueError(f"{path} has a superblock that the log writer never makes")
+        raise OSError(f"{path} has a superblock that the log writer never makes")
     (stored,) = struct.unpack_from("<I", head, _CHECKSUM)
     if stored != checksum(bytes(head[:_CHECKSUM])):
-        raise ValueError(f"{path} has a superblock that does not match its checksum")
+        raise OSError(f"{path} has a superblock that does not match its checksum")
     head[_FLAGS] = 0
     struct.pack_into("<Q", head, _END_OF_FILE, max(_end_in(head), path.stat().st_size))
     struct.pack_into("<I", head, _CHECKSUM, checksum(bytes(head[:_CHECKSUM])))

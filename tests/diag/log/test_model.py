@@ -2,7 +2,7 @@
 
 import h5py
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diag.events import Layer, Model, Optimizer, Parameter
@@ -33,6 +33,7 @@ def in_memory(model: Model) -> Model:
         return read_model(file)
 
 
+@settings(max_examples=50)
 @given(MODELS)
 def test_a_model_comes_back(model):
     assert in_memory(model) == model

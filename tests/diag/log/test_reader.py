@@ -343,7 +343,14 @@ def test_a_locked_file_names_the_way_out(run):
     assert Log(run).state == "closed"
 
 
-def test_a_run_json_that_is_none(run):
-    (run / "run.json").write_text("{")
-    with pytest.raises(LogError, match=r"needs run\.json to be JSON; .*mend it or move it away"):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param("{", r"needs JSON in run\.json; .* has none: .*; mend it or move it away", id="no-JSON"),
+        pytest.param("[]", r"needs a JSON object in run\.json; .* has another value", id="no-object"),
+    ],
+)
+def test_a_run_json_that_is_none(run, content, message):
+    (run / "run.json").write_text(content)
+    with pytest.raises(LogError, match=message):
         Log(run)

@@ -96,7 +96,7 @@ def assert_same(log: Log, book: Book) -> None:
     assert list(log.happenings) == book.happenings
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(CALL, max_size=12), st.integers(0, 3), st.integers(1, 4))
 def test_whatever_is_written_is_read(calls, warm_up, chunk_rows):
     model = Model(layers=(Layer("x", "Linear"),))

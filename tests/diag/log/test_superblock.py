@@ -6,7 +6,7 @@ import h5py
 import pytest
 
 from diag.log.schema import LIBVER
-from diag.log.superblock import AsIfClosed, checksum, clear, is_flagged, is_flagged_for_swmr, is_hdf5
+from diag.log.superblock import AsIfClosed, checksum, clear, is_flagged, is_flagged_for_swmr, is_hdf5, trim
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_a_superblock_that_does_not_match_its_checksum_is_left_alone(closed_file
     content = bytearray(closed_file.read_bytes())
     content[30] ^= 1
     closed_file.write_bytes(content)
-    with pytest.raises(ValueError, match="does not match its checksum"):
+    with pytest.raises(OSError, match="does not match its checksum"):
         clear(closed_file)
     assert closed_file.read_bytes() == content
 
@@ -73,7 +73,7 @@ def test_a_superblock_of_another_version_is_left_alone(tmp_path):
     path = tmp_path / "old.h5"
     with h5py.File(path, "w", libver="earliest"):
         pass
-    with pytest.raises(ValueError, match="never makes"):
+    with pytest.raises(OSError, match="never makes"):
         clear(path)
 
 
@@ -95,3 +95,15 @@ def test_a_writer_under_swmr_bears_a_mark_of_its_own(closed_file, swmr):
             file.swmr_mode = True
         file.flush()
         assert is_flagged_for_swmr(closed_file) is swmr
+
+
+def test_what_is_still_open_or_no_hdf5_at_all_is_not_trimmed(closed_file, tmp_path):
+    notes = tmp_path / "notes.txt"
+    notes.write_text("short")
+    with h5py.File(closed_file, "r+", libver=LIBVER) as file:
+        file.flush()
+        size = closed_file.stat().st_size
+        for path in (closed_file, notes):
+            trim(path)
+        assert closed_file.stat().st_size == size
+    assert notes.read_text() == "short"
