@@ -12,6 +12,7 @@ from benchmarks import overhead
 from benchmarks.timing import Row, machine
 
 BENCHMARKS = {"overhead": overhead}
+_WORDS = {True: "yes", False: "no", None: ""}
 
 
 def main(
@@ -45,7 +46,7 @@ def _table(name: str, rows: list[Row]) -> Table:
             f"{row.figure:.3f}",
             f"{row.least:.3f}",
             limit,
-            {True: "yes", False: "no"}.get(row.holds, ""),
+            _WORDS[row.holds],
         )
     return table
 

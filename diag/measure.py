@@ -106,8 +106,10 @@ class Measure:
     def _hear_activation(self, layer: str, array: Any) -> None:
         kind = self._layers[layer].kind if layer in self._layers else ""
         self._apply(_Key("layers", "activation_mean", layer), probes.activation_mean, array)
-        self._apply(_Key("layers", "activation_rms", layer), probes.activation_rms, array)
-        self._apply(_Key("layers", "activation_non_finite_count", layer), probes.non_finite_count, array)
+        size = self._apply(_Key("layers", "activation_rms", layer), probes.activation_rms, array)
+        # A finite size proves every entry finite, and saves a second look at the array.
+        count = _zero if np.isfinite(size) else probes.non_finite_count
+        self._apply(_Key("layers", "activation_non_finite_count", layer), count, array)
         if kind in RECTIFYING:
             activity = self._activity.setdefault(layer, probes.UnitActivity())
             self._apply(_Key("layers", "dead_unit_rate", layer), probes.dead_unit_rate, array)
@@ -134,13 +136,14 @@ class Measure:
                 for name, array in zip(names, arrays, strict=True):
                     self._apply(_Key("parameters", probe.name, name), probe.function, array)
 
-    def _apply(self, key: _Key, function: Callable[..., Any], *arguments: Any) -> None:
-        if key.name in self._omit:
-            return
+    def _apply(self, key: _Key, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Keeps what the function makes of the arguments, and gives it back; NaN where it failed or is omitted."""
         value: Any = np.nan
-        with self._guard(key.name, key.subject):
-            value = _one_number(key.name, function(*arguments))
-        self._keep([key], value)
+        if key.name not in self._omit:
+            with self._guard(key.name, key.subject):
+                value = _one_number(key.name, function(*arguments))
+            self._keep([key], value)
+        return value
 
     def _keep(self, keys: list[_Key], values: Any) -> None:
         self._blocks.append(_Block(keys, values))
@@ -189,6 +192,10 @@ def _update_ratios(found: Found) -> Found:
         np.array([updates[n] for n in names]), np.array([weights[n] for n in names])
     )
     return {_Key("parameters", "update_ratio", name): float(r) for name, r in zip(names, ratios, strict=True)}
+
+
+def _zero(_array: Any) -> int:
+    return 0
 
 
 def _pooled(activity: probes.UnitActivity, array: Any) -> Any:

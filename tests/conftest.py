@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -60,19 +59,19 @@ class Training:
                 self.step += 1
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def training() -> type[Training]:
     return Training
 
 
-@pytest.fixture
-def record(tmp_path: Path) -> Callable[..., diag.Log]:
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., diag.Log]:
     """Records a training into a fresh folder and gives back its log."""
 
     def recorded(
         subject: Training, steps: int, faults: dict[int, Fault] | None = None, **settings: Any
     ) -> diag.Log:
-        folder = tmp_path / f"run{len(list(tmp_path.iterdir()))}"
+        folder = tmp_path_factory.mktemp("record") / "run"
         with diag.Recorder(folder, **settings) as recorder:
             recorder.watch(subject.model, subject.optimizer, criterion=subject.criterion)
             subject.run(steps, faults)

@@ -1,4 +1,4 @@
-"""The command line: ``diag demo``, ``diag report``, ``diag info``."""
+"""The command line: ``diag demo``, ``diag report``, ``diag info``, ``diag repair``."""
 
 from diag.cli.main import main
 

@@ -1,5 +1,8 @@
 """The demonstration at a terminal: progress, verdicts, and where to look next."""
 
+import os
+import shutil
+import sys
 import webbrowser
 from itertools import count
 from pathlib import Path
@@ -37,7 +40,7 @@ def run(console: Console, folder: Path, open_report: bool, seed: int) -> None:
         logs.append((log, diagnosis, experiment.story))
     path = write_overview(logs, folder / "report.html")
     console.print(f"\nReport of both:  {path}", highlight=False, soft_wrap=True)
-    console.print(f"In TensorBoard:  tensorboard --logdir {folder}", highlight=False, soft_wrap=True)
+    console.print(f"In TensorBoard:  {_tensorboard()} --logdir {folder}", highlight=False, soft_wrap=True)
     if open_report:
         webbrowser.open(path.resolve().as_uri())
 
@@ -47,6 +50,13 @@ def _unused(folder: Path) -> Path:
     if not folder.exists():
         return folder
     return next(path for n in count(2) if not (path := folder.with_name(f"{folder.name}-{n}")).exists())
+
+
+def _tensorboard() -> str:
+    """How to call TensorBoard from here: by its path where the environment is not activated."""
+    if shutil.which("tensorboard"):
+        return "tensorboard"
+    return os.path.relpath(Path(sys.executable).with_name("tensorboard"))
 
 
 def _progress(console: Console) -> Progress:

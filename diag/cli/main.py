@@ -12,6 +12,7 @@ from diag.cli import demo as demonstration
 from diag.cli.terminal import overview, verdict
 from diag.diagnosis import diagnose
 from diag.log import Log, LogError
+from diag.log import repair as repair_log
 
 app = typer.Typer(
     help="What goes on inside a network while it trains, and what is wrong with it.",
@@ -87,6 +88,16 @@ def info(run: Run, as_json: AsJson = False) -> None:
         _print_json(_contents(log))
     else:
         Console().print(overview(log))
+
+
+@app.command()
+def repair(run: Run, as_json: AsJson = False) -> None:
+    """Close the log of a run that was killed, so that every HDF5 program can open it."""
+    done = repair_log(run)
+    if as_json:
+        _print_json({"repaired": done})
+    else:
+        Console().print("\n".join(done) or "Nothing to repair.", highlight=False, soft_wrap=True)
 
 
 def _contents(log: Log) -> dict[str, Any]:

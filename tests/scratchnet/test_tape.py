@@ -352,6 +352,14 @@ def test_a_hook_hears_arrays_in_a_backward_pass_that_is_itself_recorded() -> Non
     assert heard == [np.ndarray]
 
 
+def test_what_a_hook_computes_is_recorded_only_if_the_pass_is() -> None:
+    x, heard = leaf(2.0), list[bool]()
+    x.register_hook(lambda _: heard.append(sn.is_recording()))
+    sn.grad(x * x, [x])
+    sn.grad(x * x, [x], create_graph=True)
+    assert heard == [False, True]
+
+
 def test_a_hook_on_a_constant_is_refused() -> None:
     with pytest.raises(RuntimeError, match=r"register_hook needs a tensor that requires a gradient"):
         sn.Tensor([1.0]).register_hook(print)

@@ -15,12 +15,12 @@ def run(*arguments, folder=None):
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def healthy(training, record):
     return record(training(depth=2), 150, every=1).path
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def sick(training, record):
     def kill(subject):
         subject.model[2].bias.array[...] = -1e3
@@ -65,17 +65,43 @@ def test_info_as_json(healthy):
     assert [layer["kind"] for layer in told["layers"]] == ["Linear", "ReLU", "Linear", "ReLU", "Linear"]
 
 
-@pytest.mark.parametrize("command", ["demo", "report", "info"])
+@pytest.mark.parametrize("command", ["demo", "report", "info", "repair"])
 def test_every_command_explains_itself(command):
     done = run(command, "--help")
     assert done.returncode == 0
     assert "Usage" in done.stdout
 
 
+KILLED = """
+import os, signal, sys, numpy as np, diag
+from scratchnet import nn, optim
+model = nn.Sequential(nn.Linear(2, 2, rng=0))
+optimizer = optim.SGD(model.parameters())
+recorder = diag.Recorder(sys.argv[1], every=1)
+recorder.watch(model, optimizer)
+for _ in range(200):
+    model(np.ones((1, 2))).sum().backward()
+    optimizer.step()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_run_can_be_read_and_repaired(tmp_path):
+    folder = tmp_path / "run"
+    subprocess.run([sys.executable, "-c", KILLED, str(folder)], check=False)
+    # Rows reach the file by whole chunks of 64.
+    assert (diag.Log(folder).state, len(diag.Log(folder).steps)) == ("killed", 192)
+    assert "killed" in run("info", folder).stdout
+    assert "log.h5: closed" in run("repair", folder).stdout
+    with h5py.File(folder / "log.h5") as file:
+        assert file["layers/step"][-1] == 191
+    assert run("repair", folder).stdout == "Nothing to repair.\n"
+
+
 class TestBadInput:
     """Exit code 2, one sentence on standard error, no traceback, and nothing is lost."""
 
-    @pytest.mark.parametrize("command", ["report", "info"])
+    @pytest.mark.parametrize("command", ["report", "info", "repair"])
     def test_a_path_that_is_not_there(self, command, tmp_path):
         self.refused(run(command, tmp_path / "nowhere"), "nowhere")
 
@@ -86,10 +112,10 @@ class TestBadInput:
         (tmp_path / "log.h5").write_text("not at all")
         self.refused(run("report", tmp_path), "log.h5")
 
-    def test_a_truncated_log(self, healthy):
-        file = healthy / "log.h5"
-        file.write_bytes(file.read_bytes()[: file.stat().st_size // 3])
-        self.refused(run("report", healthy), "log.h5")
+    def test_a_truncated_log(self, healthy, tmp_path):
+        whole = (healthy / "log.h5").read_bytes()
+        (tmp_path / "log.h5").write_bytes(whole[: len(whole) // 3])
+        self.refused(run("report", tmp_path), "log.h5")
 
     def test_somebody_elses_hdf5(self, tmp_path):
         with h5py.File(tmp_path / "other.h5", "w") as file:

@@ -112,7 +112,7 @@ def test_rows_are_whole_whenever_a_live_log_is_read(tmp_path):
             log = Log(folder)
             states.add(log.state)
             assert_rows_are_whole(log, acknowledged)
-            if acknowledged > 100:
+            if acknowledged > 50:
                 process.kill()
                 break
     assert states == {"live"}
