@@ -72,8 +72,9 @@ def test_a_step_of_the_optimiser_gives_norms_ratios_and_depth(rng):
     gradients = [rng.standard_normal(w.shape) for w in weights]
     updates = [-0.1 * g for g in gradients]
     measure = make()
-    for kind, arrays in (("weight", weights), ("gradient", gradients), ("update", updates)):
-        measure.hear(Event(kind, names, arrays))
+    measure.hear(Event("weight", names, weights))
+    measure.hear(Event("gradient", names, gradients))
+    measure.hear(Event("update", names, updates))
     found = taken(measure)
     norm = np.linalg.norm
     for name, w, g in zip(names, weights, gradients, strict=True):

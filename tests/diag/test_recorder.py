@@ -62,11 +62,12 @@ class TestTrainingIsUntouched:
         assert np.isfinite(log.series("activation_mean").values).all()
 
     def test_a_closure_that_fails_stops_nothing(self, training, tmp_path):
+        facts: dict[str, float] = {}
         subject = training(depth=1, width=8)
         with pytest.warns(diag.DiagWarning, match="curvature failed.*KeyError: 'lost'"):
             with diag.Recorder(tmp_path / "run", every=1) as recorder:
                 recorder.watch(subject.model, subject.optimizer)
-                recorder.curvature(lambda: {}["lost"], every=1)
+                recorder.curvature(lambda: facts["lost"], every=1)
                 subject.run(5)
         assert len(diag.Log(tmp_path / "run").steps) == 5
 
@@ -98,7 +99,7 @@ class TestTrainingIsUntouched:
         with pytest.warns(diag.DiagWarning, match="log failed.*could not convert"):
             with diag.Recorder(tmp_path / "run") as recorder:
                 recorder.log(good=1.0)
-                recorder.log(bad="much")
+                recorder.log({"bad": "much"})  # type: ignore[dict-item]
         assert "good" in diag.Log(tmp_path / "run")
 
 
@@ -123,7 +124,7 @@ class TestNumbers:
                 loss = criterion(model(x), y)
                 optimizer.zero_grad()
                 loss.backward()
-                g = {name: p.grad.numpy().copy() for name, p in model.named_parameters()}
+                g = {name: np.array(p.grad) for name, p in model.named_parameters()}
                 optimizer.step()
                 facts.append((x, y, w, g, model.state_dict(), loss.item()))
                 recorder.log(own=float(len(facts)))
@@ -170,10 +171,7 @@ class TestNumbers:
     def test_network(self, run):
         log, facts = run
         for row, (x, y, _, g, _, loss) in enumerate(facts):
-            layers = [
-                np.hypot(*(np.linalg.norm(g[f"{n}.{part}"]) for part in ("weight", "bias")))
-                for n in (0, 2, 4)
-            ]
+            layers = [np.linalg.norm(np.r_[g[f"{n}.weight"].ravel(), g[f"{n}.bias"]]) for n in (0, 2, 4)]
             expected = {
                 "criterion_loss": loss,
                 "gradient_norm": np.linalg.norm(layers),
@@ -325,7 +323,7 @@ class TestBadInput:
             with pytest.raises(ValueError, match="nothing is watched; call watch first"):
                 recorder.curvature(lambda: None)
             with pytest.raises(TypeError, match="curvature needs a closure.*got int"):
-                recorder.curvature(3)
+                recorder.curvature(3)  # type: ignore[arg-type]
             with pytest.raises(ValueError, match="curvature needs k >= 1, got 0"):
                 recorder.curvature(lambda: None, k=0)
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import scratchnet as sn
 from scratchnet import nn, optim
 from scratchnet.tape import Array
 
@@ -50,15 +51,19 @@ def gets_a_gradient(position: int, step: int) -> bool:
     return position == 0 or (position > 1 and (step + position) % (position + 1) != 0)
 
 
-def learn(optimizer: Any, parameters: list[Any], noises: list[Any], step: int) -> None:
-    """One step with gradients that depend on where the parameters stand."""
-    optimizer.zero_grad()
-    terms = [
-        (parameter * parameter * 0.05 + parameter * noise).sum()
-        for position, (parameter, noise) in enumerate(zip(parameters, noises, strict=True))
-        if gets_a_gradient(position, step)
+def gradients(arrays: list[Array], numbers: np.random.Generator, step: int) -> list[Array | None]:
+    """Noise, and a pull towards zero, so that what goes wrong in one step shows in all that follow."""
+    return [
+        0.1 * array + noise if gets_a_gradient(position, step) else None
+        for position, array in enumerate(arrays)
+        for noise in [numbers.standard_normal(array.shape)]
     ]
-    sum(terms[1:], start=terms[0]).backward()
+
+
+def learn(optimizer: Any, parameters: list[Any], slopes: list[Array | None], tensor: Any) -> None:
+    """One step with the gradients given."""
+    for parameter, slope in zip(parameters, slopes, strict=True):
+        parameter.grad = None if slope is None else tensor(slope)
     optimizer.step()
 
 
@@ -68,12 +73,12 @@ def flat(arrays: list[Any]) -> Array:
 
 def run(ours: Any, theirs: Any, parameters: list[nn.Parameter], twins: list[Any], steps: int = STEPS) -> None:
     """Takes the steps side by side, and compares all parameters after each."""
-    numbers = np.random.default_rng(1)
+    noise, twin_noise = np.random.default_rng(1), np.random.default_rng(1)
     for step in range(steps):
-        noises = [numbers.standard_normal(shape) for shape in SHAPES]
-        learn(ours, parameters, noises, step)
-        learn(theirs, twins, [torch.from_numpy(noise) for noise in noises], step)
-        ends = flat(parameters), flat([twin.detach().numpy() for twin in twins])
+        arrays, twin_arrays = [p.numpy() for p in parameters], [twin.detach().numpy() for twin in twins]
+        learn(ours, parameters, gradients(arrays, noise, step), sn.Tensor)
+        learn(theirs, twins, gradients(twin_arrays, twin_noise, step), torch.from_numpy)
+        ends = flat([p.numpy() for p in parameters]), flat([twin.detach().numpy() for twin in twins])
         np.testing.assert_allclose(*ends, rtol=1e-12, atol=1e-13)
 
 

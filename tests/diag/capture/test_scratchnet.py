@@ -1,6 +1,7 @@
 """The capture of scratchnet: which events, in which order, and without a trace."""
 
 from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ class Heard:
     """Keeps a copy of all that it is told."""
 
     def __init__(self, model, optimizer, criterion=None, name="", wants=frozenset()):
-        self.events, self.signals = [], []
+        self.events: list[tuple[Any, ...]] = []
+        self.signals: list[str] = []
         self.capture = open_capture(
             model,
             optimizer,
@@ -55,7 +57,7 @@ NAMES = ("0.0.weight", "0.0.bias", "1.weight", "1.bias")
 
 
 def test_the_events_of_a_step_come_in_order(net):
-    heard = Heard(*net, wants=frozenset({"output_gradient"}))
+    heard = Heard(net[0], net[1], net[2], wants=frozenset({"output_gradient"}))
     heard.capture.listening = True
     train(*net)
     assert heard.order() == [
@@ -121,7 +123,8 @@ def test_closing_takes_every_hook_away(net):
     heard.capture.listening = True
     heard.capture.close()
     train(*net)
-    assert heard.events == heard.signals == []
+    assert heard.events == []
+    assert heard.signals == []
 
 
 def test_a_parameter_without_gradient_is_left_out_of_the_gradients():
@@ -146,7 +149,7 @@ def test_a_parameter_without_gradient_is_left_out_of_the_gradients():
 
 
 def test_layers_and_parameters_are_described(net):
-    heard = Heard(*net, name="critic")
+    heard = Heard(net[0], net[1], net[2], name="critic")
     heard.capture.listening = True
     train(*net)
     assert [(layer.name, layer.kind, layer.output_shape) for layer in heard.capture.layers] == [

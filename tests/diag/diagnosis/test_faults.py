@@ -5,7 +5,7 @@ import pytest
 
 import diag
 
-DRAWS = 6
+DRAWS = 4
 STEPS = 320
 
 
