@@ -74,8 +74,8 @@ class Recorder:
         ...         optimizer.zero_grad()
         ...         loss.backward()
         ...         optimizer.step()
-        >>> diag.Log(folder).series("gradient_norm", of="layers").columns
-        ('0', '2')
+        >>> diag.Log(folder).series("dead_unit_rate").columns
+        ('0', '1', '2')
     """
 
     def __init__(

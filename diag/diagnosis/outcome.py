@@ -35,9 +35,9 @@ class Outcome:
 
     @classmethod
     def of(cls, log: Log) -> "Outcome | None":
-        """The outcome, or None where no loss was recorded."""
+        """The outcome, or None where no loss was recorded that is a number."""
         series = loss_series(log)
-        if series is None or not len(series.steps):
+        if series is None or not np.isfinite(series.values).any():
             return None
         loss = series.values[:, 0]
         width = int(np.clip(len(loss) // 20, 1, 25))

@@ -58,7 +58,7 @@ class TestVerdict:
     def test_the_layer_of_the_cause_is_named(self, log, diagnosis):
         facts = gather(log, replace(diagnosis, findings=diagnosis.findings[1:2]))
         assert facts.verdict.endswith(
-            "1 fault in 30 recorded steps; the first cause is dead units in features.1, from step 160."
+            "1 fault in 30 recorded steps; the first cause is dead units in layer features.1, from step 160."
         )
 
     def test_too_little_to_judge_is_no_health(self, log):
