@@ -42,6 +42,25 @@ def test_reports_of_each_and_of_both_are_written(demo):
     assert (demo[0] / "sick" / "report.html").stat().st_size < 2e6
 
 
+FROM_THE_LOG_ALONE = """
+import sys
+from diag.cli import main
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+print([name for name in ("scratchnet", "torch", "sklearn") if name in sys.modules])
+"""
+
+
+def test_diag_report_reproduces_the_report_from_the_log_alone(demo, tmp_path):
+    arguments = ["report", "runs/demo/sick", "--out", str(tmp_path / "again.html")]
+    command = [sys.executable, "-c", FROM_THE_LOG_ALONE, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=demo[0].parents[1])
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert (tmp_path / "again.html").read_bytes() == (demo[0] / "sick" / "report.html").read_bytes()
+
+
 def test_a_second_demo_overwrites_nothing(demo, monkeypatch):
     from diag.cli.demo import _unused
 
