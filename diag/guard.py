@@ -2,8 +2,9 @@
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
 
 import numpy as np
 
@@ -26,25 +27,32 @@ class Guard:
         self._tell = tell
         self._told: set[tuple[str, str]] = set()
         self._depth = 0
+        self._start = 0.0
+        self._silence = np.errstate(all="ignore")
         self.seconds = 0.0
 
-    @contextmanager
-    def __call__(self, work: str, subject: str = "") -> Iterator[None]:
+    def __call__(self, work: str, subject: str = "") -> "_Block":
         """A block of diag's own work, named so that a failure can be told."""
-        start = time.perf_counter()
-        self._depth += 1
-        try:
-            # What a network overflows or divides by zero is a finding, not a warning out of NumPy.
-            with np.errstate(all="ignore"):
-                yield
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must not stop the training
-            self._report(work, subject, error)
-        finally:
-            self._depth -= 1
-            if not self._depth:
-                self.seconds += time.perf_counter() - start
+        return _Block(self, work, subject)
 
-    def _report(self, work: str, subject: str, error: Exception) -> None:
+    def enter(self) -> None:
+        """Begins a block; only the outermost counts time and silences NumPy."""
+        if not self._depth:
+            # What a network overflows or divides by zero is a finding, not a warning out of NumPy.
+            self._silence = np.errstate(all="ignore")
+            self._silence.__enter__()
+            self._start = time.perf_counter()
+        self._depth += 1
+
+    def leave(self) -> None:
+        """Ends a block."""
+        self._depth -= 1
+        if not self._depth:
+            self.seconds += time.perf_counter() - self._start
+            self._silence.__exit__(None, None, None)
+
+    def report(self, work: str, subject: str, error: Exception) -> None:
+        """Tells of a failure, the first time that this work fails at this subject."""
         if (work, subject) in self._told:
             return
         self._told.add((work, subject))
@@ -60,3 +68,27 @@ class Guard:
         """Seconds spent since the last call."""
         seconds, self.seconds = self.seconds, 0.0
         return seconds
+
+
+class _Block:
+    """One block of guarded work; a class, for it is entered hundreds of times in a step."""
+
+    __slots__ = ("_guard", "_subject", "_work")
+
+    def __init__(self, guard: Guard, work: str, subject: str) -> None:
+        self._guard = guard
+        self._work = work
+        self._subject = subject
+
+    def __enter__(self) -> None:
+        self._guard.enter()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        self._guard.leave()
+        # Whatever error it is, it must not stop the training; an interrupt by the user must.
+        if isinstance(error, Exception):
+            self._guard.report(self._work, self._subject, error)
+            return True
+        return False

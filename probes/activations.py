@@ -4,9 +4,9 @@ import math
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, is_numpy_array
+from array_api_compat import is_numpy_array
 
-from probes.arrays import Array, fraction, norm, readable, returned, widest_float
+from probes.arrays import Array, fraction, namespace_of, norm, readable, returned, widest_float
 from probes.catalogue import probe
 
 # A slope below this share of its largest counts as flat.
@@ -40,7 +40,7 @@ def activation_mean(activation: Array) -> Array:
     """
     _check_holds_something("activation_mean", activation)
     seen = readable(activation)
-    namespace = array_namespace(seen)
+    namespace = namespace_of(seen)
     with np.errstate(all="ignore"):
         mean = namespace.mean(namespace.astype(seen, _mean_type(seen), copy=False))
     return returned(mean, activation)
@@ -177,7 +177,7 @@ def saturation_rate(activation: Array, low: float, high: float) -> Array:
     # The slope is a parabola in the output, so that two comparisons tell as much as evaluating it would.
     middle, reach = (low + high) / 2, (high - low) / 2 * math.sqrt(1 - _FLAT_SLOPE)
     flat = (seen < middle - reach) | (seen > middle + reach)
-    rate = fraction(array_namespace(flat).count_nonzero(flat), math.prod(seen.shape))
+    rate = fraction(namespace_of(flat).count_nonzero(flat), math.prod(seen.shape))
     return returned(rate, activation)
 
 
@@ -203,7 +203,7 @@ def non_finite_count(array: Array) -> Array:
     # accelerator, looking at it would stall the queue for longer than it saves.
     if is_numpy_array(seen) and math.isfinite(norm(seen)):
         return returned(np.int64(0), array)
-    namespace = array_namespace(seen)
+    namespace = namespace_of(seen)
     return returned(namespace.count_nonzero(~namespace.isfinite(seen)), array)
 
 
@@ -253,7 +253,7 @@ class UnitActivity:
             ValueError: If there is no axis of units, the batch is empty, or the number of units changes.
         """
         fired = _firing("UnitActivity.add", activation)
-        namespace = array_namespace(fired)
+        namespace = namespace_of(fired)
         if self._last_fired is None:
             self._last_fired = namespace.zeros_like(fired, dtype=namespace.int64)
         self._check_units(fired.shape[0])
@@ -270,7 +270,7 @@ class UnitActivity:
         if self._last_fired is None:
             return np.float64(math.nan)
         if self.examples < self.window:
-            return array_namespace(self._last_fired).asarray(math.nan, dtype=widest_float(self._last_fired))
+            return namespace_of(self._last_fired).asarray(math.nan, dtype=widest_float(self._last_fired))
         return _silent_fraction(self.examples - self._last_fired < self.window)
 
     def _check_units(self, units: int) -> None:
@@ -292,12 +292,12 @@ def _firing(caller: str, activation: Array) -> Array:
     # Comparing first and reducing booleans is the fastest way that is right for both signs: on (128, 512)
     # float32 in NumPy 18 µs, against 25 for or-ing bit patterns, 30 for `any` of the floats themselves, 45
     # for casting them to bool and 50 for the maximum with the minimum.
-    fired = array_namespace(seen).any(seen != 0, axis=(0, *range(2, seen.ndim)))
+    fired = namespace_of(seen).any(seen != 0, axis=(0, *range(2, seen.ndim)))
     return returned(fired, activation)
 
 
 def _silent_fraction(firing: Array) -> Array:
-    return fraction(array_namespace(firing).count_nonzero(~firing), firing.shape[0])
+    return fraction(namespace_of(firing).count_nonzero(~firing), firing.shape[0])
 
 
 def _check_holds_something(caller: str, activation: Array) -> None:
@@ -309,7 +309,7 @@ def _check_holds_something(caller: str, activation: Array) -> None:
 
 
 def _mean_type(activation: Array) -> Any:
-    namespace = array_namespace(activation)
+    namespace = namespace_of(activation)
     if activation.dtype in (namespace.float32, namespace.float64):
         return activation.dtype
     if namespace.isdtype(activation.dtype, "real floating"):

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+import array_api_compat.numpy as numpy_namespace
 import numpy as np
 from array_api_compat import (
     array_namespace,
@@ -33,6 +34,17 @@ _LOWEST = {
 }
 
 
+def namespace_of(*arrays: Array) -> Any:
+    """The library of the arrays; plain NumPy is seen at a glance, for asking costs as much as a small norm.
+
+    Raises:
+        TypeError: If the arrays are of several libraries, or of none.
+    """
+    if all(type(array) is np.ndarray for array in arrays):
+        return numpy_namespace
+    return array_namespace(*arrays)
+
+
 def detached(array: Array) -> Array:
     """The array cut off from its tape, so that measuring leaves nothing there; itself if it has no tape."""
     return array.detach() if hasattr(array, "detach") else array
@@ -46,19 +58,19 @@ def readable(array: Array) -> Array:
     """
     if is_numpy_array(array):
         return array
-    namespace = array_namespace(array)
+    namespace = namespace_of(array)
     array = detached(array)
     return _numpy_view(namespace, array) if str(device(array)) == "cpu" else array
 
 
 def returned(result: Array, given: Array) -> Array:
     """A result in the library of the array that was given."""
-    return result if is_numpy_array(given) else array_namespace(given).asarray(result)
+    return result if is_numpy_array(given) else namespace_of(given).asarray(result)
 
 
 def widest_float(array: Array) -> Any:
     """float64 of the array's library; float32 on Apple's accelerator, which has no float64."""
-    namespace = array_namespace(array)
+    namespace = namespace_of(array)
     return namespace.float32 if str(device(array)).startswith("mps") else namespace.float64
 
 
@@ -91,7 +103,7 @@ def norms(arrays: Sequence[Array]) -> Array:
         raise ValueError(
             "norms needs at least one array, got none; leave the call out where nothing is to be measured"
         )
-    namespace = array_namespace(*arrays)
+    namespace = namespace_of(*arrays)
     if is_numpy_namespace(namespace):
         return _norms_on_host(arrays)
     views = [readable(array) for array in arrays]
@@ -147,12 +159,12 @@ def quotient(numerator: Array, denominator: Array) -> Array:
 def fraction(count: Array, total: int) -> Array:
     """``count`` of ``total``, in the widest float: torch alone would divide integers in float32."""
     if not is_numpy_array(count):
-        count = array_namespace(count).astype(count, widest_float(count))
+        count = namespace_of(count).astype(count, widest_float(count))
     return count / total
 
 
 def _fetched(values: Sequence[Array]) -> list[NDArray[np.float64]]:
-    namespace = array_namespace(*values)
+    namespace = namespace_of(*values)
     place, dtype = device(values[0]), widest_float(values[0])
     numbers = [namespace.astype(to_device(detached(value), place), dtype, copy=False) for value in values]
     rows = [namespace.reshape(number, (-1,)) for number in numbers]

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from array_api_compat import array_namespace, device, is_array_api_obj, to_device
+from array_api_compat import device, is_array_api_obj, to_device
 from numpy.typing import NDArray
 from scipy.linalg import eigh_tridiagonal
 
-from probes.arrays import Array, detached, norm
+from probes.arrays import Array, detached, namespace_of, norm
 from probes.catalogue import probe
 
 Hvp: TypeAlias = Callable[[Array], Array]
@@ -224,7 +224,7 @@ class _Product:
     def __init__(self, caller: str, hvp: Hvp, dim: int, like: Array | None) -> None:
         self.caller, self.dim, self.count = caller, dim, 0
         self.like = np.empty(0) if like is None else like
-        self.namespace: Any = array_namespace(self.like)
+        self.namespace: Any = namespace_of(self.like)
         self._hvp = hvp
         if self.like.dtype not in (self.namespace.float32, self.namespace.float64):
             raise ValueError(
@@ -267,7 +267,7 @@ class _Product:
     def _check_form(self, product: Any) -> None:
         if (
             is_array_api_obj(product)
-            and array_namespace(product) is self.namespace
+            and namespace_of(product) is self.namespace
             and tuple(product.shape) == (self.dim,)
         ):
             return

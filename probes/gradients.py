@@ -1,8 +1,6 @@
 """How large gradients are, and how they change with depth."""
 
-from array_api_compat import array_namespace
-
-from probes.arrays import Array, detached, norm, quotient, widest_float
+from probes.arrays import Array, detached, namespace_of, norm, quotient, widest_float
 from probes.catalogue import probe
 
 
@@ -88,7 +86,7 @@ def gradient_norm_ratio(norms: Array) -> Array:
             networks", 2010.
     """
     _check_row("gradient_norm_ratio", norms, least=2)
-    row = array_namespace(norms).astype(detached(norms), widest_float(norms))
+    row = namespace_of(norms).astype(detached(norms), widest_float(norms))
     return quotient(row[0], row[-1])
 
 

@@ -3,9 +3,8 @@
 from typing import NamedTuple
 
 import numpy as np
-from array_api_compat import array_namespace
 
-from probes.arrays import Array, readable, returned, widest_float
+from probes.arrays import Array, namespace_of, readable, returned, widest_float
 
 
 class Summary(NamedTuple):
@@ -39,7 +38,7 @@ def summary(array: Array) -> Summary:
     seen = readable(array)
     if 0 in seen.shape:
         raise ValueError(f"summary needs at least one entry, got shape {tuple(seen.shape)}")
-    namespace = array_namespace(seen)
+    namespace = namespace_of(seen)
     floating = (
         seen if namespace.isdtype(seen.dtype, "real floating") else namespace.astype(seen, widest_float(seen))
     )

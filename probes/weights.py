@@ -2,9 +2,7 @@
 
 import math
 
-from array_api_compat import array_namespace
-
-from probes.arrays import Array, detached, norm, norms, quotient
+from probes.arrays import Array, detached, namespace_of, norm, norms, quotient
 from probes.catalogue import probe
 
 
@@ -119,7 +117,7 @@ def ratio_of_norms(update_norm: Array, weight_norm: Array) -> Array:
         >>> ratio_of_norms(np.array([0.5, 0.5]), np.array([2.0, 0.0])).tolist()
         [0.25, nan]
     """
-    namespace = array_namespace(update_norm, weight_norm)
+    namespace = namespace_of(update_norm, weight_norm)
     weight_norm = detached(weight_norm)
     nothing = namespace.full_like(weight_norm, math.nan)
     return quotient(detached(update_norm), namespace.where(weight_norm == 0, nothing, weight_norm))
