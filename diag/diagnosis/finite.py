@@ -75,7 +75,8 @@ def _has_spread(log: Log, onset: int) -> bool:
     if "weight_norm" not in log:
         return False
     norms = log.series("weight_norm")
-    return not np.isfinite(norms.values[norms.steps == onset]).any()
+    row = norms.values[norms.steps == onset]
+    return row.size > 0 and not np.isfinite(row).any()
 
 
 def _sentence(

@@ -23,7 +23,7 @@ def vanishing_gradients(log: Log) -> Iterator[Finding]:
     if not layers.columns:
         return
     first = layers.values[:, 0]
-    ratio = log.series("gradient_norm_ratio").values[:, 0]
+    ratio = log.series("gradient_norm_ratio").at(layers.steps)[:, 0]
     onset = begins_to_last((ratio < VANISHING_RATIO) & (first < VANISHING_NORM), least=5)
     if onset is None:
         return
@@ -63,8 +63,8 @@ def vanishing_gradients(log: Log) -> Iterator[Finding]:
 @rule("gradient_norm_ratio", "layers/gradient_norm", "network/gradient_norm")
 def exploding_gradients(log: Log) -> Iterator[Finding]:
     """Gradients that grow from the last layer to the first, or far beyond what they were at the start."""
-    ratio = log.series("gradient_norm_ratio").values[:, 0]
     network = log.series("gradient_norm", of="network")
+    ratio = log.series("gradient_norm_ratio").at(network.steps)[:, 0]
     norm = network.values[:, 0]
     start = norm[:5][norm[:5] > 0]
     growth = norm / np.median(start) if start.size else np.zeros_like(norm)

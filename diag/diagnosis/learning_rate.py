@@ -138,7 +138,7 @@ def _leaps(log: Log, steps: NDArray[np.int64]) -> NDArray[np.float64]:
     """By which factor the learning rate rose at each step over the recorded step before."""
     leaps = np.ones(len(steps))
     if "learning_rate" in log:
-        rate = log.series("learning_rate").values[:, 0]
+        rate = log.series("learning_rate").at(steps)[:, 0]
         positive = rate[:-1] > 0
         leaps[1:][positive] = rate[1:][positive] / rate[:-1][positive]
     return leaps

@@ -57,6 +57,25 @@ class Series:
             raise LogError(f"{self.name} has no column {_unknown(name, self.columns)}")
         return self.values[:, self.columns.index(name)]
 
+    def at(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The values at given steps, for a look beside a series of another axis.
+
+        Args:
+            steps: Shape ``(m,)``, in any order.
+
+        Returns:
+            Shape ``(m, columns)``; NaN at a step that this series does not have.
+
+        Example:
+            >>> series = Series("loss", "network", np.array([0, 2]), ("loss",), np.array([[3.0], [1.0]]))
+            >>> series.at(np.array([0, 1, 2])).tolist()
+            [[3.0], [nan], [1.0]]
+        """
+        found = np.full((len(steps), len(self.columns)), np.nan)
+        has = np.isin(steps, self.steps)
+        found[has] = self.values[np.searchsorted(self.steps, steps[has])]
+        return found
+
 
 @dataclass(frozen=True)
 class _Table:

@@ -10,7 +10,7 @@ from diag.diagnosis import RULES, Evidence, Finding, rule
 from diag.diagnosis.causes import in_causal_order
 from diag.diagnosis.outcome import Outcome
 from diag.diagnosis.persistence import begins_to_last, smoothed
-from diag.events import Layer, Model, Reading
+from diag.events import Layer, Model, Parameter, Reading
 from diag.log import LogWriter
 
 
@@ -111,6 +111,28 @@ def test_a_diagnosis_is_plain_data_even_where_a_value_is_no_number(write):
     plain = json.loads(json.dumps(diagnosis.to_json(), allow_nan=False))
     assert plain["findings"][0]["evidence"]["value"] is None
     assert set(plain) == {"status", "findings", "not_assessed"}
+
+
+def test_series_that_were_not_recorded_at_the_same_steps_are_still_put_side_by_side(tmp_path):
+    writer = LogWriter(tmp_path, describe=lambda: Model(parameters=(Parameter("fc.weight", "fc", (2, 2)),)))
+    for step in range(40):
+        if step % 2 == 0:
+            writer.write(
+                step, [Reading("update_ratio", "fc.weight", 1e-3 if step < 20 else 0.5, "parameters")]
+            )
+        loss = 2.0 * 0.9**step if step <= 20 else 9.0
+        rate = 0.1 if step < 20 else 1.0
+        writer.write(
+            step,
+            [Reading("criterion_loss", "", loss, "network"), Reading("learning_rate", "", rate, "network")],
+        )
+    writer.close()
+    first = diag.diagnose(diag.Log(tmp_path)).findings[0]
+    assert (first.rule, first.onset_step, first.evidence.value) == (
+        "learning_rate_too_high",
+        20,
+        pytest.approx(10),
+    )
 
 
 class TestOutcome:
