@@ -1,5 +1,6 @@
 """What a diagnosis says: findings, each with the numbers that it rests on."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -61,9 +62,9 @@ class Finding:
     references: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """The finding as plain data; a NaN becomes None, which JSON can carry."""
+        """The finding as plain data; a value that is not finite becomes None, which JSON can carry."""
         plain = asdict(self)
-        if self.evidence.value != self.evidence.value:  # NaN
+        if not math.isfinite(self.evidence.value):
             plain["evidence"]["value"] = None
         return plain
 

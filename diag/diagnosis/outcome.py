@@ -24,7 +24,7 @@ class Outcome:
     Attributes:
         name: Of the series.
         steps: Recorded steps.
-        loss: As recorded.
+        loss: As recorded, but infinite where it is NaN: a loss beyond all numbers has risen, not vanished.
         smooth: Running median, which mini-batch noise moves little.
     """
 
@@ -39,15 +39,14 @@ class Outcome:
         series = loss_series(log)
         if series is None or not np.isfinite(series.values).any():
             return None
-        loss = series.values[:, 0]
+        loss = np.where(np.isfinite(series.values[:, 0]), series.values[:, 0], np.inf)
         width = int(np.clip(len(loss) // 20, 1, 25))
         return cls(series.name, series.steps, loss, smoothed(loss, width))
 
     @property
     def initial(self) -> float:
         """Loss before anything was learned: the first that is a number."""
-        finite = self.loss[np.isfinite(self.loss)]
-        return float(finite[0]) if finite.size else float("nan")
+        return float(self.loss[np.isfinite(self.loss)][0])
 
     @property
     def final(self) -> float:
@@ -56,17 +55,16 @@ class Outcome:
 
     @property
     def progress(self) -> float:
-        """Share of the initial loss that is gone in the end; NaN where the end is not finite."""
-        return (self.initial - self.final) / abs(self.initial) if self.initial else float("nan")
+        """Share of the initial loss that is gone in the end, negative if it grew."""
+        return self._share_gone(self.final)
 
     @property
     def best_progress(self) -> float:
         """Share of the initial loss that is gone at the best moment of the run."""
-        return (
-            (self.initial - float(np.nanmin(self.smooth))) / abs(self.initial)
-            if self.initial
-            else float("nan")
-        )
+        return self._share_gone(float(self.smooth.min()))
+
+    def _share_gone(self, loss: float) -> float:
+        return (self.initial - loss) / abs(self.initial) if self.initial else float("nan")
 
     def has_learned_little(self, share: float = 0.1) -> bool:
         """Whether less than a share of the initial loss is gone; a loss that is not finite has gone nowhere."""

@@ -24,7 +24,7 @@ def slow_convergence(log: Log) -> Iterator[Finding]:
         or not outcome.has_learned_little(LEAST_PROGRESS)
     ):
         return
-    best = int(np.nanargmin(outcome.smooth))
+    best = int(np.argmin(outcome.smooth))
     has_fallen = outcome.best_progress > LEAST_PROGRESS
     onset = _rise(outcome, best) if has_fallen else 0
     yield Finding(

@@ -105,8 +105,9 @@ def test_every_rule_has_a_stable_id_and_says_what_it_looks_for():
     assert all(rule.summary.endswith(".") for rule in RULES)
 
 
-def test_a_diagnosis_is_plain_data_even_where_a_value_is_no_number(write):
-    evidence = Evidence("series", float("nan"), "band", 1, None, "text")
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")], ids=str)
+def test_a_diagnosis_is_plain_data_even_where_a_value_is_no_number(value):
+    evidence = Evidence("series", value, "band", 1, None, "text")
     diagnosis = diag.Diagnosis("fault", (Finding("r", "fault", None, 0, evidence, "w", "f", 1.0),), {})
     plain = json.loads(json.dumps(diagnosis.to_json(), allow_nan=False))
     assert plain["findings"][0]["evidence"]["value"] is None
@@ -143,6 +144,13 @@ class TestOutcome:
 
     def test_a_loss_that_ends_as_nan_has_made_no_progress(self, write):
         assert self.outcome(write, np.r_[np.full(30, 0.1), np.full(30, np.nan)]).has_learned_little()
+
+    def test_a_single_nan_on_the_way_changes_no_judgement(self, write):
+        loss = np.linspace(2, 0.5, 60)
+        loss[10] = np.nan
+        outcome = self.outcome(write, loss)
+        assert outcome.best_progress > 0.7
+        assert not outcome.is_hurt_after(10)
 
     def test_it_is_hurt_where_the_loss_rises_for_good_and_not_where_it_spikes(self, write):
         steady = np.linspace(2, 0.5, 60)
