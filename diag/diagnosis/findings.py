@@ -62,11 +62,17 @@ class Finding:
     references: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """The finding as plain data; a value that is not finite becomes None, which JSON can carry."""
+        """The finding as plain data, which JSON can carry; see `plain_number` for a value that is not finite."""
         plain = asdict(self)
-        if not math.isfinite(self.evidence.value):
-            plain["evidence"]["value"] = None
+        plain["evidence"]["value"] = plain_number(self.evidence.value)
         return plain
+
+
+def plain_number(value: float) -> float | str | None:
+    """A number as JSON can carry it: NaN as None, an infinity as ``"Infinity"`` or ``"-Infinity"``."""
+    if math.isfinite(value):
+        return value
+    return None if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 @dataclass(frozen=True)

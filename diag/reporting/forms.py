@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markupsafe import Markup, escape
 
 from diag.diagnosis import diagnose
-from diag.diagnosis.findings import Diagnosis
+from diag.diagnosis.findings import Diagnosis, plain_number
 from diag.log import Log
 from diag.reporting.evidence import exhibits
 from diag.reporting.facts import STATUS_WORDS, Facts, gather
@@ -141,9 +141,7 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(entry) for entry in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    return value
+    return plain_number(value) if isinstance(value, float) else value
 
 
 def _render(template: str, facts: Facts, **more: Any) -> str:
