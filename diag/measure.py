@@ -111,13 +111,17 @@ class Measure:
         count = _zero if np.isfinite(size) else probes.non_finite_count
         self._apply(_Key("layers", "activation_non_finite_count", layer), count, array)
         if kind in RECTIFYING:
-            activity = self._activity.setdefault(layer, probes.UnitActivity())
-            self._apply(_Key("layers", "dead_unit_rate", layer), probes.dead_unit_rate, array)
-            self._apply(_Key("layers", "dead_unit_rate_pooled", layer), _pooled, activity, array)
+            self._hear_units(layer, array)
         if kind in LIMITS:
             self._apply(
                 _Key("layers", "saturation_rate", layer), probes.saturation_rate, array, *LIMITS[kind]
             )
+
+    def _hear_units(self, layer: str, array: Any) -> None:
+        with self._guard("dead_unit_rate", layer):
+            activity = self._activity.setdefault(layer, probes.UnitActivity())
+            self._keep([_Key("layers", "dead_unit_rate", layer)], activity.add(array))
+            self._keep([_Key("layers", "dead_unit_rate_pooled", layer)], activity.dead_unit_rate())
 
     def _hear_parameters(self, kind: str, names: tuple[str, ...], arrays: list[Any]) -> None:
         with self._guard(f"{kind}_norm", ""):
@@ -196,11 +200,6 @@ def _update_ratios(found: Found) -> Found:
 
 def _zero(_array: Any) -> int:
     return 0
-
-
-def _pooled(activity: probes.UnitActivity, array: Any) -> Any:
-    activity.add(array)
-    return activity.dead_unit_rate()
 
 
 def _combined(norms: list[float]) -> float:

@@ -229,12 +229,10 @@ class UnitActivity:
 
     Example:
         >>> activity = UnitActivity(window=3)
-        >>> activity.add(np.array([[0.0, 1.0], [0.0, 0.0]]))
-        >>> float(activity.dead_unit_rate())
-        nan
-        >>> activity.add(np.array([[0.0, 0.0]]))
-        >>> float(activity.dead_unit_rate())
-        0.5
+        >>> float(activity.add(np.array([[0.0, 1.0], [0.0, 0.0]]))), float(activity.dead_unit_rate())
+        (0.5, nan)
+        >>> float(activity.add(np.array([[0.0, 0.0]]))), float(activity.dead_unit_rate())
+        (1.0, 0.5)
     """
 
     def __init__(self, window: int = 1000) -> None:
@@ -246,8 +244,11 @@ class UnitActivity:
         self.examples = 0
         self._last_fired: Array | None = None
 
-    def add(self, activation: Array) -> None:
+    def add(self, activation: Array) -> Array:
         """Take in one batch, of shape ``(batch, units)`` or ``(batch, units, *space)``.
+
+        Returns:
+            The batch's own `dead_unit_rate`, so that who wants both looks at the batch once.
 
         Raises:
             ValueError: If there is no axis of units, the batch is empty, or the number of units changes.
@@ -259,6 +260,7 @@ class UnitActivity:
         self._check_units(fired.shape[0])
         self.examples += activation.shape[0]
         self._last_fired[fired] = self.examples
+        return _silent_fraction(fired)
 
     def dead_unit_rate(self) -> Array:
         """Fraction of units that have not fired within the window.

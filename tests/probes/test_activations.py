@@ -316,3 +316,10 @@ def test_bfloat16_is_read(measure):
     torch = pytest.importorskip("torch")
     activation = torch.ones((3, 2), dtype=torch.bfloat16)
     assert float(measure(activation)) == float(measure(activation.double()))
+
+
+def test_a_batch_that_is_added_tells_its_own_dead_unit_rate():
+    batch = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, -2.0]])
+    assert (
+        float(probes.UnitActivity().add(batch)) == float(probes.dead_unit_rate(batch)) == pytest.approx(1 / 3)
+    )
