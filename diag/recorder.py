@@ -60,6 +60,7 @@ class Recorder:
     Raises:
         FileExistsError: If the folder holds a log already.
         ValueError: If ``every`` is below 1, or a probe is not of the kind that can be recorded.
+        TypeError: If ``omit`` is a text instead of a collection of them.
 
     Example:
         >>> import tempfile, diag, scratchnet as sn
@@ -90,6 +91,10 @@ class Recorder:
     ) -> None:
         if every < 1:
             raise ValueError(f"Recorder needs every >= 1, got {every}")
+        if isinstance(omit, str):
+            raise TypeError(
+                f"Recorder needs a collection of names to omit, got the text {omit!r}; pass [{omit!r}]"
+            )
         self.folder = Path(folder)
         self._every = every
         self._own = [_recordable(function) for function in probes]

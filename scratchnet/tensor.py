@@ -1,7 +1,7 @@
 """The tensor: an array with a place on the tape, and the operators that read like mathematics."""
 
 from collections.abc import Iterator
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
@@ -239,11 +239,6 @@ class Tensor(Variable):
     def T(self) -> "Tensor":  # noqa: N802 - NumPy's and PyTorch's name
         """The axes in reverse order."""
         return self.transpose()
-
-    def zero_grad(self) -> Self:
-        """Forgets the gradient."""
-        self.grad = None
-        return self
 
 
 def _as_array(data: ArrayLike) -> Array:

@@ -302,6 +302,10 @@ class TestBadInput:
             diag.Recorder(tmp_path / "run", every=0)
         assert not (tmp_path / "run").exists()
 
+    def test_a_single_name_to_omit(self, tmp_path):
+        with pytest.raises(TypeError, match=r"got the text 'update_ratio'; pass \['update_ratio'\]"):
+            diag.Recorder(tmp_path / "run", omit="update_ratio")
+
     def test_a_function_that_is_no_probe(self, tmp_path):
         with pytest.raises((TypeError, ValueError, KeyError), match="probe"):
             diag.Recorder(tmp_path / "run", probes=[len])
