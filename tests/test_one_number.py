@@ -1,5 +1,8 @@
 """One number, all the way: from a forward pass to the log, TensorBoard, the rule and the report."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
@@ -15,23 +18,30 @@ EXAMPLES = np.array([[-1.0], [0.0], [0.5], [1.0]], dtype=np.float32)
 DEAD = 2 / 4
 
 
-@pytest.fixture
-def log(tmp_path):
+def recorded(folder, bias):
+    """A training whose learning rate is zero, so that every step counts the same units."""
     features = nn.Sequential(nn.Linear(1, 4, rng=0), nn.ReLU())
     model = nn.Sequential(features, nn.Linear(4, 2, rng=1))
-    model.load_state_dict({**model.state_dict(), "0.0.weight": WEIGHT, "0.0.bias": BIAS})
-    # A learning rate of zero, so that every step counts the same units.
+    model.load_state_dict({**model.state_dict(), "0.0.weight": WEIGHT, "0.0.bias": bias})
     optimizer = optim.SGD(model.parameters(), lr=0.0)
     criterion = nn.CrossEntropyLoss()
-    with diag.Recorder(tmp_path / "run", every=1) as recorder:
+    with diag.Recorder(folder, every=1) as recorder:
         recorder.watch(model, optimizer, criterion=criterion)
         for _ in range(300):
             loss = criterion(model(EXAMPLES), np.array([0, 1, 0, 1]))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+    return diag.Log(folder)
+
+
+@pytest.fixture
+def log(tmp_path):
+    return recorded(tmp_path / "run", BIAS)
+
+
+def test_it_is_the_number_that_one_counts_by_hand():
     assert float(probes.dead_unit_rate(np.maximum(EXAMPLES @ WEIGHT.T + BIAS, 0))) == DEAD
-    return diag.Log(tmp_path / "run")
 
 
 def test_the_log_has_it(log):
@@ -66,27 +76,14 @@ def test_the_rule_reads_it_and_the_report_draws_it(log):
     assert "<td>0.5</td>" in report
 
 
-def test_one_more_dead_unit_and_the_rule_speaks(tmp_path, log):
-    model = nn.Sequential(nn.Linear(1, 4, rng=0), nn.ReLU(), nn.Linear(4, 2, rng=1))
-    bias = BIAS - np.array([0, 5, 0, 0], dtype=np.float32)
-    model.load_state_dict({**model.state_dict(), "0.weight": WEIGHT, "0.bias": bias})
-    optimizer = optim.SGD(model.parameters(), lr=0.0)
-    criterion = nn.CrossEntropyLoss()
-    with diag.Recorder(tmp_path / "worse", every=1) as recorder:
-        recorder.watch(model, optimizer, criterion=criterion)
-        for _ in range(300):
-            criterion(model(EXAMPLES), np.array([0, 1, 0, 1])).backward()
-            optimizer.step()
-    diagnosis = diag.diagnose(diag.Log(tmp_path / "worse"))
-    (finding,) = (finding for finding in diagnosis.findings if finding.rule == "dead_units")
-    assert (finding.layer, finding.onset_step, finding.evidence.value) == ("1", 0, 0.75)
-    assert "75%" in diag.report(diag.Log(tmp_path / "worse"), tmp_path / "worse.html").read_text()
+def test_one_more_dead_unit_and_the_rule_speaks(tmp_path):
+    worse = recorded(tmp_path / "worse", BIAS - np.array([0, 5, 0, 0], dtype=np.float32))
+    (finding,) = (finding for finding in diag.diagnose(worse).findings if finding.rule == "dead_units")
+    assert (finding.layer, finding.onset_step, finding.evidence.value) == ("0.1", 0, 0.75)
+    assert "75%" in diag.report(worse, tmp_path / "worse.html").read_text()
 
 
 def test_the_report_needs_neither_scratchnet_nor_torch(log, tmp_path):
-    import subprocess
-    import sys
-
     code = (
         "import sys, diag; diag.report(diag.Log(sys.argv[1]), sys.argv[2]);"
         "print([name for name in ('scratchnet', 'torch') if name in sys.modules])"
