@@ -218,8 +218,9 @@ def _moved_parameters(
     found: dict[str, sn.nn.Parameter] = {}
     for layer, module in _layer_modules(model, name).items():
         for full, parameter in _own_parameters(layer, module).items():
-            if parameter in moved and parameter not in set(found.values()):
+            if parameter in moved:
                 found[full] = parameter
+                moved.remove(parameter)
     return found
 
 

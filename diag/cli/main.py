@@ -36,11 +36,6 @@ def main() -> None:
         sys.exit(2)
 
 
-@app.callback()
-def _group() -> None:
-    """Keeps the commands named even where there is only one."""
-
-
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Option(help="Where the two runs are recorded.")] = Path("runs/demo"),

@@ -82,7 +82,7 @@ class Outcome:
             return False
         was = float(np.median(before)) if len(before) else self.initial
         now = float(np.median(after[-max(len(after) // 2, 1) :]))
-        # `max(was, 1e-3 initial)`: a loss that is practically zero may double and mean nothing.
+        # Not below a thousandth of the start: a loss that is practically zero may double and mean nothing.
         floor = max(abs(was), 1e-3 * abs(self.initial))
         return not now <= min(1.5 * floor, max(was + 0.5 * (self.initial - was), 1.1 * floor))
 
