@@ -7,8 +7,9 @@ From outside it looks like PyTorch, so that each piece can be checked against it
 """
 
 from scratchnet import data, nn, optim
+from scratchnet.backward import grad
 from scratchnet.derivatives import check_gradients, hvp, make_hvp
-from scratchnet.tape import grad, is_recording, no_grad
+from scratchnet.tape import is_recording, no_grad
 from scratchnet.tensor import Tensor
 
 __all__ = [

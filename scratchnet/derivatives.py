@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from scratchnet.backward import grad
 from scratchnet.rng import RNGLike
-from scratchnet.tape import Array, grad, recording
+from scratchnet.tape import Array, recording
 from scratchnet.tensor import Tensor
 
 Closure = Callable[[], Tensor]

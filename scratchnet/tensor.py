@@ -7,7 +7,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 from numpy.typing import ArrayLike, DTypeLike
 
-from scratchnet import tape
+from scratchnet import backward as way_back
 from scratchnet.ops import elementwise, linalg, reduction, shape
 from scratchnet.ops.reduction import Axes
 from scratchnet.tape import Array, Node, Variable
@@ -141,7 +141,7 @@ class Tensor(Variable):
         Raises:
             RuntimeError: If the tensor is no scalar and ``gradient`` is not given, or was not recorded.
         """
-        tape.backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph)
+        way_back.backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph)
 
     # -------------------------------------------------------------------------------- operators
 

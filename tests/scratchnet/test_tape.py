@@ -11,7 +11,8 @@ from hypothesis.extra import numpy as hnp
 
 import scratchnet as sn
 from scratchnet import nn, tape
-from scratchnet.tape import Array, primitive, sum_to_shape
+from scratchnet.backward import sum_to_shape
+from scratchnet.tape import Array, primitive
 
 
 def leaf(value: Any) -> sn.Tensor:

@@ -1,0 +1,249 @@
+"""The way back: how a gradient travels the tape from an output to what it was computed from."""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+
+from scratchnet.tape import Array, Edge, Make, Node, Room, Variable, edge_of, primitive, recording
+
+
+def backward(
+    output: Variable, gradient: Any = None, *, retain_graph: bool = False, create_graph: bool = False
+) -> None:
+    """Adds the gradient of ``output`` to the ``grad`` of every leaf that it was computed from."""
+    retain = retain_graph or create_graph
+    for leaf, total in _pull_back(output, gradient, None, retain, create_graph, _room).items():
+        _accumulate(leaf, total)
+
+
+def grad(
+    output: Variable,
+    inputs: Sequence[Variable],
+    gradient: Any = None,
+    *,
+    retain_graph: bool = False,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> list[Any]:
+    """Gradients of ``output`` with respect to ``inputs``; no tensor's ``grad`` is touched.
+
+    Args:
+        output: A scalar tensor, or any with ``gradient`` given.
+        inputs: Leaves or intermediate tensors.
+        gradient: What the gradient of ``output`` itself is; one for a scalar.
+        retain_graph: Keeps the tape for another pass.
+        create_graph: Records the backward pass too, so that the gradients can be differentiated again.
+        allow_unused: Gives None, instead of an error, for an input that ``output`` does not depend on.
+
+    Returns:
+        A list of tensors with the shapes of ``inputs``.
+
+    Raises:
+        RuntimeError: If an input was not used, or ``output`` was not recorded.
+
+    Example:
+        >>> import scratchnet as sn
+        >>> x = sn.Tensor(np.array([1.0, 2.0]), requires_grad=True)
+        >>> (slope,) = sn.grad((x**3).sum(), [x], create_graph=True)
+        >>> (curvature,) = sn.grad(slope.sum(), [x])
+        >>> slope.numpy(), curvature.numpy()
+        (array([ 3., 12.]), array([ 6., 12.]))
+    """
+    edges = [_target(value, position) for position, value in enumerate(inputs)]
+    found = _pull_back(output, gradient, set(edges), retain_graph or create_graph, create_graph)
+    totals = [found.get(edge) for edge in edges]
+    unused = [position for position, total in enumerate(totals) if total is None]
+    if unused and not allow_unused:
+        raise RuntimeError(
+            f"grad needs inputs that the output depends on, input {unused[0]} is not among them; "
+            f"pass allow_unused=True to get None for it"
+        )
+    # A copy, because rules may hand one array to several inputs, or one that cannot be written into.
+    return [
+        total if total is None or isinstance(total, Variable) else output.make(np.array(total), None)
+        for total in totals
+    ]
+
+
+def _target(value: Variable, position: int) -> Edge:
+    edge = edge_of(value)
+    if edge is None:
+        raise RuntimeError(
+            f"grad needs inputs that require a gradient, input {position} does not; "
+            f"make it with requires_grad=True"
+        )
+    return edge
+
+
+def _pull_back(
+    output: Variable,
+    gradient: Any,
+    targets: Collection[Edge] | None,
+    retain: bool,
+    create_graph: bool,
+    room: Room | None = None,
+) -> dict[Edge, Any]:
+    root = edge_of(output)
+    if root is None:
+        raise RuntimeError(
+            "backward needs an output that was recorded, got one that does not require a gradient; "
+            "compute it from parameters, outside no_grad()"
+        )
+    seed = _seed(output, gradient, create_graph)
+    with recording(create_graph):
+        return _walk(root, seed, targets, retain, output.make if create_graph else None, room)
+
+
+def partial_gradients(
+    formula: Callable[..., Any], node: Node, total: Any, wanted: Sequence[bool], make: Make
+) -> list[Any]:
+    """What `Primitive.pull_back` promises, for a node whose primitive equals a formula of other primitives."""
+    # An alias tells apart two inputs that are one variable, and is where the walk stops.
+    inputs = [
+        value if edge is None else _alias(value)
+        for value, edge in zip(node.recall_inputs(make), node.edges, strict=True)
+    ]
+    root = edge_of(formula(*inputs, **node.constants))
+    if root is None:
+        return [None] * len(inputs)
+    stops: list[Any] = [value.node if isinstance(value, Variable) else None for value in inputs]
+    targets = {stop for stop, want in zip(stops, wanted, strict=True) if want}
+    found = _walk(root, total, targets, True, make, None, until=set(stops))
+    return [found.get(stop) if want else None for stop, want in zip(stops, wanted, strict=True)]
+
+
+@primitive
+def _alias(x: Any) -> Any:
+    return x
+
+
+_alias.differentiate(lambda g, _y, _x: g)
+
+
+def _walk(
+    root: Edge,
+    seed: Any,
+    targets: Collection[Edge] | None,
+    retain: bool,
+    make: Make | None,
+    room: Room | None,
+    until: Collection[Edge | None] = (),
+) -> dict[Edge, Any]:
+    """Gradients that arrive at the targets, or at all leaves where there are none."""
+    order = _order(root, until)
+    useful = None if targets is None else _leading_to(targets, order)
+    pending: dict[Edge, Any] = {root: seed}
+    found: dict[Edge, Any] = {}
+    # A second contribution to a leaf must not overwrite the first.
+    empty_room = None if room is None else lambda edge: None if edge in pending else room(edge)
+    for node in order:
+        total = pending.pop(node, None)
+        if total is None:
+            continue
+        if node.hooks:
+            _tell(node, total)
+        if targets is not None and node in targets:
+            found[node] = total
+        wanted = [edge is not None and (useful is None or edge in useful) for edge in node.edges]
+        gradients = node.primitive.pull_back(node, total, wanted, make, empty_room)
+        _add(pending, node, gradients)
+        if not retain:
+            node.free()
+    for leaf, total in pending.items():
+        if leaf.hooks:
+            _tell(leaf, total)
+        if targets is None or leaf in targets:
+            found[leaf] = total
+    return found
+
+
+def _add(pending: dict[Edge, Any], node: Node, gradients: Iterable[Any]) -> None:
+    for edge, gradient, shape in zip(node.edges, gradients, node.shapes, strict=True):
+        if edge is not None and gradient is not None:
+            fitting = gradient if gradient.shape == shape else sum_to_shape(gradient, shape)
+            pending[edge] = pending[edge] + fitting if edge in pending else fitting
+
+
+def _order(root: Edge, until: Collection[Edge | None]) -> list[Node]:
+    """All nodes behind the root, each before whatever it was computed from."""
+    if not isinstance(root, Node):
+        return []
+    # A dict, because a set's order changes from run to run, and with it the last bit of a gradient's sum.
+    seen = {root: None}
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if node.is_freed:
+            raise RuntimeError(
+                "backward needs the tape, which an earlier backward pass has freed; "
+                "pass retain_graph=True to the earlier one"
+            )
+        if node in until:
+            continue
+        for edge in node.edges:
+            if type(edge) is Node and edge not in seen:
+                seen[edge] = None
+                waiting.append(edge)
+    return sorted(seen, key=_depth, reverse=True)
+
+
+_depth = attrgetter("depth")
+
+
+def _leading_to(targets: Collection[Edge], order: Iterable[Node]) -> set[Edge]:
+    """The edges that lie on a way to one of the targets; the rest needs no gradient."""
+    useful = set(targets)
+    for node in reversed(list(order)):
+        if any(edge in useful for edge in node.edges):
+            useful.add(node)
+    return useful
+
+
+def _seed(output: Variable, gradient: Any, create_graph: bool) -> Any:
+    if gradient is None:
+        if output.array.size != 1:
+            raise RuntimeError(
+                f"backward needs a scalar, got shape {output.array.shape}; reduce it with .sum() or .mean(), "
+                f"or pass gradient="
+            )
+        gradient = np.ones_like(output.array)
+    if np.shape(gradient) != output.array.shape:
+        raise ValueError(
+            f"backward needs a gradient of the output's shape {output.array.shape}, got {np.shape(gradient)}"
+        )
+    if create_graph and isinstance(gradient, Variable):
+        return gradient
+    seed = np.asarray(gradient, output.array.dtype)
+    return output.make(seed, None) if create_graph else seed
+
+
+def _tell(speaker: Any, gradient: Any) -> None:
+    speaker.hooks(gradient.array if isinstance(gradient, Variable) else gradient)
+
+
+def _room(edge: Edge) -> Array | None:
+    """Where the first gradient of a leaf may be written at once: an optimiser's flat buffer."""
+    return edge.grad_buffer if isinstance(edge, Variable) and edge.grad is None else None
+
+
+def _accumulate(leaf: Any, gradient: Any) -> None:
+    if isinstance(gradient, Variable):
+        leaf.grad = gradient if leaf.grad is None else leaf.grad + gradient
+        return
+    # An array of its own, because rules may hand one array to several leaves.
+    own = np.empty_like(leaf.array) if leaf.grad_buffer is None else leaf.grad_buffer
+    if leaf.grad is not None:
+        np.add(leaf.grad.array, gradient, out=own)
+    elif gradient is not own:
+        np.copyto(own, gradient)
+    leaf.grad = leaf.make(own, None)
+
+
+def sum_to_shape(gradient: Any, shape: tuple[int, ...]) -> Any:
+    """Sums a gradient over the axes along which its input was broadcast."""
+    extra = gradient.ndim - len(shape)
+    stretched = (extra + axis for axis, size in enumerate(shape) if size == 1 != gradient.shape[extra + axis])
+    axes = (*range(extra), *stretched)
+    return gradient.sum(axis=axes, keepdims=True).reshape(shape) if axes else gradient.reshape(shape)
