@@ -148,7 +148,7 @@ def _walk(
             found[node] = total
         wanted = [edge is not None and (useful is None or edge in useful) for edge in node.edges]
         gradients = node.primitive.pull_back(node, total, wanted, make, empty_room)
-        _add(pending, node, gradients)
+        _add(pending, node.edges, gradients)
         if not retain:
             node.free()
     for leaf, total in pending.items():
@@ -159,9 +159,10 @@ def _walk(
     return found
 
 
-def _add(pending: dict[Edge, Any], node: Node, gradients: Iterable[Any]) -> None:
-    for edge, gradient, shape in zip(node.edges, gradients, node.shapes, strict=True):
+def _add(pending: dict[Edge, Any], edges: Sequence[Edge | None], gradients: Iterable[Any]) -> None:
+    for edge, gradient in zip(edges, gradients, strict=True):
         if edge is not None and gradient is not None:
+            shape = edge.shape if type(edge) is Node else edge.array.shape
             fitting = gradient if gradient.shape == shape else sum_to_shape(gradient, shape)
             pending[edge] = pending[edge] + fitting if edge in pending else fitting
 
@@ -208,8 +209,8 @@ def _seed(output: Variable, gradient: Any, create_graph: bool) -> Any:
                 f"backward needs a scalar, got shape {output.array.shape}; reduce it with .sum() or .mean(), "
                 f"or pass gradient="
             )
-        gradient = np.ones_like(output.array)
-    if np.shape(gradient) != output.array.shape:
+        gradient = np.ones(output.array.shape, output.array.dtype)
+    elif np.shape(gradient) != output.array.shape:
         raise ValueError(
             f"backward needs a gradient of the output's shape {output.array.shape}, got {np.shape(gradient)}"
         )

@@ -7,11 +7,11 @@ records nothing; given tensors it is itself recorded, so that a gradient can be 
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import ContextVar, Token
+from functools import wraps
 from types import NoneType
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,21 +20,37 @@ from scratchnet.hooks import Handle, Hooks
 
 Array = NDArray[Any]
 Rule = Callable[..., Any]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _is_recording: ContextVar[bool] = ContextVar("is_recording", default=True)
 
 
-@contextmanager
-def recording(enabled: bool) -> Iterator[None]:
-    """Records, or does not record, what is computed inside the block, in this context only."""
-    token = _is_recording.set(enabled)
-    try:
-        yield
-    finally:
-        _is_recording.reset(token)
+class recording:  # noqa: N801 - read as a statement: `with recording(False):`
+    """Records, or does not record, what is computed inside the block or function, in this context only."""
+
+    def __init__(self, enabled: bool) -> None:
+        self._enabled = enabled
+        self._tokens: list[Token[bool]] = []
+
+    def __enter__(self) -> None:
+        self._tokens.append(_is_recording.set(self._enabled))
+
+    def __exit__(self, *_error: object) -> None:
+        _is_recording.reset(self._tokens.pop())
+
+    def __call__(self, function: Callable[P, T]) -> Callable[P, T]:
+        """The function, run inside such a block."""
+
+        @wraps(function)
+        def inside(*args: P.args, **kwargs: P.kwargs) -> T:
+            with recording(self._enabled):
+                return function(*args, **kwargs)
+
+        return inside
 
 
-def no_grad() -> Any:
+def no_grad() -> recording:
     """Context or decorator inside which nothing is recorded: evaluation costs no memory.
 
     Example:
@@ -95,7 +111,7 @@ class Node:
         "output",
         "primitive",
         "saved",
-        "shapes",
+        "shape",
     )
 
     def __init__(
@@ -108,13 +124,9 @@ class Node:
     ) -> None:
         self.primitive = primitive
         self.edges = edges
-        self.shapes = [getattr(array, "shape", ()) for array in arrays]
-        self.inputs = (
-            arrays
-            if primitive.keeps_all
-            else [array if keep else None for array, keep in zip(arrays, primitive.keeps, strict=True)]
-        )
+        self.inputs = arrays if primitive.keeps_all else primitive.kept(arrays)
         self.output = output if primitive.keeps_output else None
+        self.shape = output.shape
         self.constants = constants
         self.saved: Any = None
         # A node lies deeper than whatever it was computed from: sorting by depth is a topological order.
@@ -181,6 +193,10 @@ class Primitive:
         )
         self.keeps_all = all(self.keeps)
 
+    def kept(self, arrays: Sequence[Any]) -> list[Any]:
+        """The arrays that a rule reads, None for the others."""
+        return [array if keep else None for array, keep in zip(arrays, self.keeps, strict=True)]
+
     def __call__(self, *inputs: Any, **constants: Any) -> Any:
         """Computes on arrays; records too, where one of the inputs is a variable."""
         for first in inputs:
@@ -189,16 +205,23 @@ class Primitive:
         else:
             return self.forward(*inputs, **constants)
         dtype = first.array.dtype
-        arrays = [
-            value.array
-            if isinstance(value, Variable) and value.array.dtype == dtype
-            else self._array(value, dtype)
-            for value in inputs
-        ]
-        if _is_recording.get():
-            edges = [edge_of(value) for value in inputs]
-            if any(edge is not None for edge in edges):
-                return self.record(first.make, edges, arrays, constants)
+        # One loop and no helpers: this is where a small network spends its time.
+        arrays, edges, is_wanted = [], [], False
+        for value in inputs:
+            if not isinstance(value, Variable):
+                arrays.append(_plain_array(value, dtype))
+                edges.append(None)
+                continue
+            arrays.append(value.array)
+            if value.array.dtype != dtype:
+                raise self._unequal(dtype, value.array.dtype)
+            if value.requires_grad:
+                edges.append(value if value.node is None else value.node)
+                is_wanted = True
+            else:
+                edges.append(None)
+        if is_wanted and _is_recording.get():
+            return self.record(first.make, edges, arrays, constants)
         return first.make(self.forward(*arrays, **constants), None)
 
     def record(
@@ -221,17 +244,19 @@ class Primitive:
             for want, rule in zip(wanted, self.rules, strict=True)
         ]
 
-    def _array(self, value: Any, dtype: np.dtype[Any]) -> Any:
-        if isinstance(value, Variable):
-            raise TypeError(
-                f"{self.name} needs tensors of one dtype, got {dtype} and {value.array.dtype}; "
-                f"convert a model with .double() or .float(), data with .numpy().astype()"
-            )
-        if type(value) in (float, int, bool, NoneType):
-            return value
-        # Plain data is weak, as Python's own numbers are: float64 pixels do not widen a float32 network.
-        # An integer tensor does not ask for it, for that would cut the fractions off.
-        return np.asarray(value, dtype if dtype.kind == "f" else None)
+    def _unequal(self, first: np.dtype[Any], other: np.dtype[Any]) -> TypeError:
+        return TypeError(
+            f"{self.name} needs tensors of one dtype, got {first} and {other}; "
+            f"convert a model with .double() or .float(), data with .numpy().astype()"
+        )
+
+
+def _plain_array(value: Any, dtype: np.dtype[Any]) -> Any:
+    if type(value) in (float, int, bool, NoneType):
+        return value
+    # Plain data is weak, as Python's own numbers are: float64 pixels do not widen a float32 network.
+    # An integer tensor does not ask for it, for that would cut the fractions off.
+    return np.asarray(value, dtype if dtype.kind == "f" else None)
 
 
 def primitive(forward: Callable[..., Any]) -> Primitive:

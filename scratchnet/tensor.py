@@ -241,6 +241,11 @@ class Tensor(Variable):
         return self.transpose()
 
 
+def as_tensor(value: Any) -> Tensor:
+    """The tensor itself, or a new one of plain data."""
+    return value if isinstance(value, Tensor) else Tensor(value)
+
+
 def _as_array(data: ArrayLike) -> Array:
     """Python numbers become float32 as in PyTorch; what has a dtype keeps it."""
     array = np.asarray(data)

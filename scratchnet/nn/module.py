@@ -50,6 +50,7 @@ class Module:
 
     def __init__(self) -> None:
         self._parameters: dict[str, Parameter] = {}
+        self._buffers: dict[str, Array] = {}
         self._modules: dict[str, Module] = {}
         self._forward_hooks = Hooks()
         self._backward_hooks = Hooks()
@@ -69,35 +70,71 @@ class Module:
             self._parameters[name] = value
         elif isinstance(value, Module):
             self._modules[name] = value
+        elif name in self.__dict__.get("_buffers", ()):
+            value = self._buffers[name] = np.asarray(value)
         object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
         object.__delattr__(self, name)
         self._parameters.pop(name, None)
         self._modules.pop(name, None)
+        self._buffers.pop(name, None)
 
-    def forward(self, *inputs: Any) -> Any:
+    def register_buffer(self, name: str, array: Array) -> None:
+        """Adds an array that belongs to the module's state but that no optimiser moves.
+
+        It becomes the attribute ``name``; running means and the like. Assigning to the attribute
+        replaces it, `double` and `float` convert it, and `state_dict` holds it.
+        """
+        self._buffers[name] = array
+        object.__setattr__(self, name, array)
+
+    def forward(self, *inputs: Any, **options: Any) -> Any:
         """Computes the output; every subclass writes its own."""
         raise TypeError(f"{type(self).__name__} needs a forward method")
 
-    def __call__(self, *inputs: Any) -> Any:
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
         """Computes the output and tells the listeners."""
-        output = self.forward(*inputs)
+        try:
+            output = self.forward(*inputs, **options)
+        except (ValueError, TypeError) as error:
+            self._sign(error)
+            raise
         if self._forward_hooks:
             self._forward_hooks(self, inputs, output)
-        # Nothing comes back through a module without parameters that is given plain data.
-        if self._backward_hooks and is_recording() and output.requires_grad:
-            output.register_hook(lambda gradient: self._backward_hooks(self, gradient))
+        if self._backward_hooks and is_recording():
+            self._hear_backward(output)
         return output
+
+    def _sign(self, error: Exception) -> None:
+        """Adds to an error in which layer it happened; every module on the way out adds its own line."""
+        speaker = getattr(error, "_module", None)
+        names = [name for name, part in self._modules.items() if part is speaker]
+        kind = type(self).__name__
+        error.add_note(f"in {names[0]!r} of {kind}" if names else f"in {kind}({self.describe()})")
+        error._module = self  # type: ignore[attr-defined]
+
+    def _hear_backward(self, output: Any) -> None:
+        # A recurrent layer gives its state beside its output, which stands first.
+        spoken = output[0] if isinstance(output, tuple) else output
+        # Nothing comes back through a module without parameters that is given plain data.
+        if spoken.requires_grad:
+            spoken.register_hook(lambda gradient: self._backward_hooks(self, gradient))
 
     # -------------------------------------------------------------------------------- listeners
 
     def register_forward_hook(self, hook: Callable[["Module", tuple[Any, ...], Any], None]) -> Handle:
-        """Has ``hook(module, inputs, output)`` called after each forward pass; it may look, not change."""
+        """Has ``hook(module, inputs, output)`` called after each forward pass; it may look, not change.
+
+        ``inputs`` are the positional ones; ``output`` is whatever the module returns.
+        """
         return self._forward_hooks.add(hook)
 
     def register_backward_hook(self, hook: Callable[["Module", Array], None]) -> Handle:
-        """Has ``hook(module, output_gradient)`` called in each backward pass; it may read the array."""
+        """Has ``hook(module, output_gradient)`` called in each backward pass; it may read the array.
+
+        Where the module returns several tensors, the gradient is that of the first.
+        """
         return self._backward_hooks.add(hook)
 
     # ------------------------------------------------------------------------------------ parts
@@ -145,6 +182,12 @@ class Module:
         """Every parameter once."""
         return (parameter for _, parameter in self.named_parameters())
 
+    def named_buffers(self) -> Iterator[tuple[str, Array]]:
+        """Every buffer with its dotted name."""
+        for prefix, module in self.named_modules():
+            for name, array in module._buffers.items():
+                yield _dotted(prefix, name), array
+
     def zero_grad(self) -> None:
         """Forgets all gradients."""
         for parameter in self.parameters():
@@ -163,51 +206,64 @@ class Module:
         return self.train(False)
 
     def state_dict(self) -> dict[str, Array]:
-        """A copy of every parameter's array by its dotted name, with the keys and shapes of PyTorch.
+        """A copy of every parameter and buffer by its dotted name, with the keys and shapes of PyTorch.
 
         A shared parameter stands there under each of its names.
         """
-        named = self.named_parameters(remove_duplicate=False)
-        return {name: parameter.array.copy() for name, parameter in named}
+        return {name: array.copy() for name, array in self._state().items()}
+
+    def _state(self) -> dict[str, Array]:
+        """Parameters and buffers themselves, module by module, in PyTorch's order."""
+        state: dict[str, Array] = {}
+        for prefix, module in self.named_modules(remove_duplicate=False):
+            for name, parameter in module._parameters.items():
+                state[_dotted(prefix, name)] = parameter.array
+            for name, array in module._buffers.items():
+                state[_dotted(prefix, name)] = array
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Copies arrays into the parameters of the same names, keeping the parameters' dtype.
+        """Copies arrays into the parameters and buffers of the same names, keeping their dtype.
 
         Args:
-            state: One array (or tensor) for each parameter's name, no more and no fewer.
+            state: One array (or tensor) for each name, no more and no fewer.
 
         Raises:
-            KeyError: If names are missing or unknown; no parameter is changed then.
-            ValueError: If a shape does not fit; no parameter is changed then.
+            KeyError: If names are missing or unknown; nothing is changed then.
+            ValueError: If a shape does not fit; nothing is changed then.
         """
-        parameters = dict(self.named_parameters(remove_duplicate=False))
-        missing, unknown = sorted(parameters.keys() - state.keys()), sorted(state.keys() - parameters.keys())
+        own = self._state()
+        missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
         if missing or unknown:
             raise KeyError(
                 f"load_state_dict needs exactly the model's names; missing: {missing or 'none'}, "
                 f"unknown: {unknown or 'none'}"
             )
-        arrays = {name: np.asarray(state[name]) for name in parameters}
-        for name, parameter in parameters.items():
-            if arrays[name].shape != parameter.shape:
+        arrays = {name: np.asarray(state[name]) for name in own}
+        for name, array in own.items():
+            if arrays[name].shape != array.shape:
                 raise ValueError(
-                    f"load_state_dict needs shape {parameter.shape} for {name!r}, got {arrays[name].shape}"
+                    f"load_state_dict needs shape {array.shape} for {name!r}, got {arrays[name].shape}"
                 )
-        for name, parameter in parameters.items():
-            parameter.array[...] = arrays[name]
+        for name, array in own.items():
+            array[...] = arrays[name]
 
     def double(self) -> Self:
-        """Converts every parameter to float64."""
+        """Converts every parameter, and every buffer of floats, to float64."""
         return self._convert(np.float64)
 
     def float(self) -> Self:
-        """Converts every parameter to float32."""
+        """Converts every parameter, and every buffer of floats, to float32."""
         return self._convert(np.float32)
 
     def _convert(self, dtype: DTypeLike) -> Self:
         for parameter in self.parameters():
             parameter.array = parameter.array.astype(dtype)
             parameter.grad = parameter.grad_buffer = None
+        for module in self.modules():
+            for name, array in module._buffers.items():
+                if array.dtype.kind == "f":
+                    setattr(module, name, array.astype(dtype))
         return self
 
     # ------------------------------------------------------------------------------------- text

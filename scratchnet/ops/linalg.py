@@ -1,9 +1,11 @@
 """Primitives made of matrix products."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from scratchnet.fused import fused
 from scratchnet.ops.shape import reshape, transpose
 from scratchnet.tape import Array, primitive
 
@@ -38,15 +40,48 @@ def _rows(x: Any) -> Any:
     return x if x.ndim == 2 else reshape(x, shape=(-1, x.shape[-1]), original=x.shape)
 
 
-@primitive
-def linear(x: Any, weight: Any, bias: Any) -> Array:
+def _linear_backward(
+    g: Array,
+    _saved: None,
+    wanted: Sequence[bool],
+    x: Array,
+    weight: Array,
+    _bias: Array | None,
+    rooms: Sequence[Array | None],
+) -> list[Array | None]:
+    rows = _rows(g)
+    return [
+        np.matmul(rows, weight).reshape(x.shape) if wanted[0] else None,
+        np.matmul(rows.T, _rows(x), out=rooms[1]) if wanted[1] else None,
+        np.add.reduce(rows, axis=0, out=rooms[2]) if wanted[2] else None,
+    ]
+
+
+def _check_linear(x: Array, weight: Array, bias: Array | None) -> None:
+    if not np.ndim(x) or x.shape[-1] != weight.shape[-1] or weight.ndim != 2:
+        raise ValueError(
+            f"linear needs a last axis of {weight.shape[-1]} for its weight of shape {weight.shape}, "
+            f"got an input of shape {np.shape(x)}"
+        )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(
+            f"linear needs a bias of shape {weight.shape[:1]} for its weight of shape {weight.shape}, "
+            f"got {bias.shape}"
+        )
+
+
+@fused(backward=_linear_backward)
+def linear(x: Any, weight: Any, bias: Any) -> tuple[Array, None]:
     """y = x Wᵀ + b over the last axis; x̄ = ȳ W, W̄ = ȳᵀ x, b̄ = Σ ȳ over all examples.
 
-    W has the shape (outputs, inputs), as in PyTorch.
+    W has the shape (outputs, inputs), as in PyTorch; b may be None.
     """
-    output = np.matmul(x, weight.T)
-    output += bias
-    return output
+    _check_linear(x, weight, bias)
+    # One product of two matrices: a stack of them would go to BLAS one by one.
+    output = np.matmul(_rows(x), weight.T)
+    if bias is not None:
+        output += bias
+    return output if x.ndim == 2 else output.reshape(*x.shape[:-1], len(weight)), None
 
 
 linear.differentiate(

@@ -2,8 +2,8 @@
 
 import importlib
 import pkgutil
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,154 +13,33 @@ from hypothesis.extra import numpy as hnp
 
 import scratchnet as sn
 import scratchnet.ops
+import tests.scratchnet.primitives as table
+from scratchnet.fused import Fused
 from scratchnet.ops import elementwise as ew
-from scratchnet.ops import linalg, loss, reduction, shape
+from scratchnet.ops import reduction, shape
 from scratchnet.tape import Array, Primitive
+from tests.scratchnet.primitives.contract import Case
 
-NUMBERS = np.random.default_rng(7)
 COMPLEX_STEP, CENTRAL_STEP = 1e-30, 1e-6
 
 
-@dataclass(frozen=True)
-class Case:
-    """One primitive on some inputs.
-
-    ``oracle`` says how its raw function is differentiated: by a complex step, which is exact to
-    rounding but needs an analytic function, or by a central difference, which takes any.
-    """
-
-    name: str
-    primitive: Primitive
-    inputs: tuple[Array, ...]
-    constants: dict[str, Any]
-    oracle: Literal["complex", "central"]
-
-    @property
-    def differentiable(self) -> list[int]:
-        """Positions of the inputs that have a rule."""
-        return [position for position, rule in enumerate(self.primitive.rules) if rule is not None]
+def _cases() -> Iterator[Case]:
+    for found in pkgutil.iter_modules(table.__path__):
+        yield from getattr(importlib.import_module(f"{table.__name__}.{found.name}"), "CASES", ())
 
 
-def case(
-    primitive: Primitive,
-    *inputs: Any,
-    name: str = "",
-    oracle: Literal["complex", "central"] = "complex",
-    **constants: Any,
-) -> Case:
-    label = f"{primitive.name}{'-' if name else ''}{name}"
-    return Case(label, primitive, tuple(np.asarray(x, float) for x in inputs), constants, oracle)
-
-
-def normal(*size: int) -> Array:
-    return NUMBERS.standard_normal(size)
-
-
-def positive(*size: int) -> Array:
-    return NUMBERS.uniform(0.5, 2.0, size)
-
-
-def off_the_kink(*size: int) -> Array:
-    """Numbers of both signs, none near zero."""
-    return positive(*size) * NUMBERS.choice([-1.0, 1.0], size)
-
-
-BROADCASTS = {
-    "same": ((2, 3), (2, 3)),
-    "row": ((2, 3), (3,)),
-    "outer": ((2, 1), (1, 3)),
-    "number": ((), (2, 3)),
-    "scalars": ((), ()),
-}
-BINARY = [
-    case(op, normal(*left), positive(*right), name=name)
-    for op in (ew.add, ew.subtract, ew.multiply, ew.divide)
-    for name, (left, right) in BROADCASTS.items()
-]
-ANALYTIC = [
-    case(op, positive(*size), name=name)
-    for op in (ew.negative, ew.exp, ew.log, ew.sqrt, ew.tanh)
-    for name, size in {"matrix": (2, 3), "scalar": ()}.items()
-]
-KINKED = [
-    case(op, off_the_kink(*size), name=name, oracle="central")
-    # SciPy's logistic function takes no complex numbers.
-    for op in (ew.relu, ew.absolute, ew.sigmoid)
-    for name, size in {"matrix": (4, 3), "scalar": ()}.items()
-]
-BACKWARD = [
-    case(op, normal(*size), positive(*size), name=name)
-    for op in (ew.tanh_gradient, ew.sigmoid_gradient)
-    for name, size in {"matrix": (2, 3), "scalar": ()}.items()
-] + [case(ew.relu_gradient, normal(4, 3), off_the_kink(4, 3), oracle="central")]
-POWERS = [
-    case(ew.power, positive(2, 3), name=f"{exponent}", exponent=exponent)
-    for exponent in (3, 2, 1, 0, -1.0, 0.5)
-]
-PRODUCTS = [
-    case(linalg.matmul, normal(2, 3), normal(3, 4), name="matrices"),
-    case(linalg.matmul, normal(5, 2, 3), normal(5, 3, 4), name="stacks"),
-    case(linalg.matmul, normal(2, 1, 2, 3), normal(5, 3, 4), name="stacks that broadcast"),
-    case(linalg.linear, normal(4, 3), normal(2, 3), normal(2), name="batch"),
-    case(linalg.linear, normal(3), normal(2, 3), normal(2), name="one example"),
-    case(linalg.linear, normal(2, 4, 3), normal(2, 3), normal(2), name="batch of sequences"),
-]
-SHAPES = [
-    case(shape.reshape, normal(2, 6), shape=(3, -1), original=(2, 6)),
-    case(shape.transpose, normal(2, 3, 4), name="cycle", axes=(1, 2, 0)),
-    case(shape.transpose, normal(2, 3, 4), name="negative axes", axes=(-1, 0, 1)),
-    case(shape.broadcast_to, normal(3, 1), shape=(2, 3, 4)),
-    case(shape.broadcast_to, normal(), name="number", shape=(2, 3)),
-]
-INDICES: dict[str, tuple[Any, tuple[int, ...]]] = {
-    "row": (1, (3,)),
-    "slices": ((slice(None, None, 2), slice(1, None)), (2, 2)),
-    "repeated rows": (np.array([0, 2, 2, 2]), (4, 3)),
-    "pairs": ((np.array([0, 0]), np.array([1, 1])), (2,)),
-    "mask": (np.eye(4, 3) > 0, (3,)),
-    "new axis": ((None, ..., 0), (1, 4)),
-}
-TAKES = [
-    made
-    for name, (index, result) in INDICES.items()
-    for made in (
-        case(shape.take, normal(4, 3), name=name, index=index, shape=(4, 3)),
-        case(shape.put, normal(*result), name=name, index=index, shape=(4, 3)),
-    )
-]
-REDUCTIONS = [
-    *(
-        case(
-            reduction.total,
-            normal(2, 3, 4),
-            name=f"{axis}-{'keep' if keepdims else 'drop'}",
-            axis=axis,
-            keepdims=keepdims,
-            shape=(2, 3, 4),
-        )
-        for axis in (None, 0, -1, (0, 2))
-        for keepdims in (False, True)
-    ),
-    *(
-        case(op, normal(3, 4), name=f"axis {axis}", axis=axis)
-        for op in (reduction.softmax, reduction.log_softmax)
-        for axis in (0, -1)
-    ),
-]
-LOSSES = [
-    case(loss.cross_entropy, normal(3, 4), name="sum", target=positive(3, 4), axis=None),
-    case(loss.cross_entropy, normal(3, 4), name="each", target=positive(3, 4), axis=-1),
-    case(loss.squared_error, normal(2, 3), normal(2, 3), scale=0.25),
-]
-CASES = BINARY + ANALYTIC + KINKED + BACKWARD + POWERS + PRODUCTS + SHAPES + TAKES + REDUCTIONS + LOSSES
-
+CASES = list(_cases())
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
 def tensors(case: Case, dtype: type = float) -> list[Any]:
     """The inputs: tensors that want a gradient where there is a rule, plain arrays elsewhere."""
     return [
-        sn.Tensor(x.astype(dtype), requires_grad=True) if position in case.differentiable else x.astype(dtype)
+        x
+        if x is None
+        else sn.Tensor(x.astype(dtype), requires_grad=True)
+        if position in case.differentiable
+        else x.astype(dtype)
         for position, x in enumerate(case.inputs)
     ]
 
@@ -177,7 +56,7 @@ def directional_derivative(case: Case, position: int, direction: Array) -> Array
     """Of the raw function, by the case's oracle, without the tape or any rule."""
 
     def along(distance: complex) -> Array:
-        moved: list[Array] = [x.astype(type(distance)) for x in case.inputs]
+        moved: list[Any] = [x if x is None else x.astype(type(distance)) for x in case.inputs]
         moved[position] = moved[position] + distance * direction
         return case.primitive.forward(*moved, **case.constants)
 
@@ -191,9 +70,11 @@ def test_every_primitive_has_a_case() -> None:
         importlib.import_module(f"scratchnet.ops.{found.name}")
         for found in pkgutil.iter_modules(scratchnet.ops.__path__)
     ]
-    primitives = {value for module in modules for value in vars(module).values() if type(value) is Primitive}
+    primitives = {
+        value for module in modules for value in vars(module).values() if isinstance(value, Primitive)
+    }
     assert {case.primitive for case in CASES} == primitives
-    assert all(primitive.rules for primitive in primitives)
+    assert all(getattr(primitive, "formula", None) or primitive.rules for primitive in primitives)
 
 
 @every_case
@@ -241,7 +122,8 @@ def test_output_and_gradients_keep_float32_and_the_input_s_shape(case: Case) -> 
 def test_nothing_that_is_given_is_written_into(case: Case) -> None:
     inputs = tensors(case)
     for value in inputs:
-        np.asarray(value).flags.writeable = False
+        if value is not None:
+            np.asarray(value).flags.writeable = False
     output = case.primitive(*inputs, **case.constants)
     output.array.flags.writeable = False
     cotangent = sn.Tensor(np.ones(output.shape))
@@ -258,6 +140,39 @@ def test_on_plain_arrays_it_gives_a_plain_array(case: Case) -> None:
     recorded = case.primitive(*tensors(case), **case.constants)
     assert not isinstance(result, sn.Tensor)
     np.testing.assert_array_equal(result, recorded.numpy())
+
+
+FUSED = [case for case in CASES if isinstance(case.primitive, Fused)]
+
+
+@pytest.mark.parametrize("case", FUSED, ids=lambda case: case.name)
+def test_the_gradient_by_hand_equals_that_of_the_formula(case: Case) -> None:
+    inputs = tensors(case)
+    output = case.primitive(*inputs, **case.constants)
+    formula = case.primitive.formula  # type: ignore[attr-defined]
+    if formula is not None:
+        np.testing.assert_allclose(
+            output.numpy(), formula(*inputs, **case.constants).numpy(), rtol=1e-12, atol=1e-12
+        )
+    cotangent = np.random.default_rng(4).standard_normal(output.shape)
+    wanted = [inputs[position] for position in case.differentiable]
+    by_hand = sn.grad(output, wanted, cotangent, retain_graph=True)
+    recorded = sn.grad(output, wanted, cotangent, create_graph=True, allow_unused=True)
+    for mine, other in zip(by_hand, recorded, strict=True):
+        expected = np.zeros(mine.shape) if other is None else other.numpy()
+        np.testing.assert_allclose(mine.numpy(), expected, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("case", FUSED, ids=lambda case: case.name)
+def test_a_gradient_that_nobody_wants_is_not_computed(case: Case) -> None:
+    inputs = tensors(case)
+    output = case.primitive(*inputs, **case.constants)
+    node = output.node
+    assert node is not None
+    for position in case.differentiable:
+        wanted = [position == other for other in range(len(inputs))]
+        found = list(case.primitive.pull_back(node, np.ones(output.shape), wanted, None, None))
+        assert [gradient is not None for gradient in found] == wanted
 
 
 def test_an_input_without_a_rule_gets_no_gradient() -> None:
