@@ -93,7 +93,8 @@ def _pull_back(
         )
     seed = _seed(output, gradient, create_graph)
     with recording(create_graph):
-        return _walk(root, seed, targets, retain, output.make if create_graph else None, room)
+        make = output.make if create_graph else None
+        return walk(root, seed, targets, retain=retain, make=make, room=room)
 
 
 def partial_gradients(
@@ -110,7 +111,7 @@ def partial_gradients(
         return [None] * len(inputs)
     stops: list[Any] = [value.node if isinstance(value, Variable) else None for value in inputs]
     targets = {stop for stop, want in zip(stops, wanted, strict=True) if want}
-    found = _walk(root, total, targets, True, make, None, until=set(stops))
+    found = walk(root, total, targets, make=make, until=set(stops))
     return [found.get(stop) if want else None for stop, want in zip(stops, wanted, strict=True)]
 
 
@@ -122,17 +123,28 @@ def _alias(x: Any) -> Any:
 _alias.differentiate(lambda g, _y, _x: g)
 
 
-def _walk(
+def walk(
     root: Edge,
     seed: Any,
     targets: Collection[Edge] | None,
-    retain: bool,
-    make: Make | None,
-    room: Room | None,
+    *,
+    retain: bool = True,
+    make: Make | None = None,
+    room: Room | None = None,
     until: Collection[Edge | None] = (),
 ) -> dict[Edge, Any]:
-    """Gradients that arrive at the targets, or at all leaves where there are none."""
-    order = _order(root, until)
+    """Gradients that arrive at the targets, or at all leaves where there are none.
+
+    Args:
+        root: Where to start.
+        seed: The gradient there.
+        targets: Where gradients are wanted.
+        retain: Keeps the tape.
+        make: Makes variables, where the gradient itself is recorded.
+        room: Offers an array to write the gradient of a leaf into.
+        until: Nodes to go no further than.
+    """
+    order = order_of([root], until)
     useful = None if targets is None else _leading_to(targets, order)
     pending: dict[Edge, Any] = {root: seed}
     found: dict[Edge, Any] = {}
@@ -162,18 +174,16 @@ def _walk(
 def _add(pending: dict[Edge, Any], edges: Sequence[Edge | None], gradients: Iterable[Any]) -> None:
     for edge, gradient in zip(edges, gradients, strict=True):
         if edge is not None and gradient is not None:
-            shape = edge.shape if type(edge) is Node else edge.array.shape
+            shape = edge.shape if isinstance(edge, Node) else edge.array.shape
             fitting = gradient if gradient.shape == shape else sum_to_shape(gradient, shape)
             pending[edge] = pending[edge] + fitting if edge in pending else fitting
 
 
-def _order(root: Edge, until: Collection[Edge | None]) -> list[Node]:
-    """All nodes behind the root, each before whatever it was computed from."""
-    if not isinstance(root, Node):
-        return []
+def order_of(roots: Iterable[Edge], until: Collection[Edge | None] = ()) -> list[Node]:
+    """All nodes behind the roots, each before whatever it was computed from."""
     # A dict, because a set's order changes from run to run, and with it the last bit of a gradient's sum.
-    seen = {root: None}
-    waiting = [root]
+    seen = {root: None for root in roots if isinstance(root, Node)}
+    waiting = list(seen)
     while waiting:
         node = waiting.pop()
         if node.is_freed:

@@ -202,6 +202,14 @@ def test_both_derivatives_agree_with_central_differences(case: Case) -> None:
     sn.check_gradients(side.loss, side.leaves, order=2, rng=6, tolerance=1e-5)
 
 
+@every_case
+def test_two_independent_ways_to_the_hessian_agree(case: Case) -> None:
+    side = ours(case, case.modes[0])
+    vectors = side.vectors()
+    backwards = sn.hvp(side.loss, side.leaves, vectors)
+    assert_all_close(sn.forward_hvp(side.loss, side.leaves, vectors), backwards, 1e-9, "product")
+
+
 @every_mode
 def test_float32_stays_float32_and_close(case: Case, mode: str) -> None:
     mine, exact = ours(case, mode, dtype=np.float32), ours(case, mode)

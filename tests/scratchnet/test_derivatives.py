@@ -227,3 +227,166 @@ def test_the_check_needs_float64() -> None:
 def test_the_check_knows_two_orders() -> None:
     with pytest.raises(ValueError, match="order 1 or 2, got 3"):
         sn.check_gradients(lambda: leaf(1.0), [], order=3)
+
+
+# ---------------------------------------------------------------------------------- Jacobians and the rest
+
+
+def dense(parameters: Sequence[sn.Tensor], multiply: Callable[[Sequence[Array]], list[Array]]) -> Array:
+    """The matrix behind a product, column by column."""
+    sizes = np.cumsum([p.size for p in parameters])
+    columns = []
+    for column in np.eye(int(sizes[-1])):
+        parts = np.split(column, sizes[:-1])
+        vectors = [part.reshape(p.shape) for part, p in zip(parts, parameters, strict=True)]
+        columns.append(np.concatenate([part.ravel() for part in multiply(vectors)]))
+    return np.stack(columns, axis=1)
+
+
+def predictions() -> tuple[list[sn.Tensor], Callable[[], sn.Tensor], Array]:
+    numbers = np.random.default_rng(0)
+    model = nn.Sequential(nn.Linear(3, 4, rng=1), nn.Tanh(), nn.Linear(4, 2, rng=2)).double()
+    x = numbers.standard_normal((5, 3))
+    return list(model.parameters()), lambda: model(x), numbers.integers(0, 2, 5)
+
+
+def test_both_ways_to_the_hessian_agree_on_a_network() -> None:
+    model, closure = network()
+    parameters = list(model.parameters())
+    vectors = random_vectors(parameters, 3)
+    pairs = zip(
+        sn.hvp(closure, parameters, vectors), sn.forward_hvp(closure, parameters, vectors), strict=True
+    )
+    for backwards, forwards in pairs:
+        np.testing.assert_allclose(forwards, backwards, rtol=1e-11, atol=1e-13)
+
+
+def test_a_jacobian_s_products_from_both_sides_are_its_rows_and_columns() -> None:
+    parameters, predict, _ = predictions()
+    matrix = np.concatenate([j.reshape(10, -1) for j in sn.jacobian(predict, parameters)], axis=1)
+    columns = dense(parameters, lambda vectors: [sn.jvp(predict, parameters, vectors)])
+    np.testing.assert_allclose(columns, matrix, rtol=1e-12, atol=1e-14)
+    cotangent = np.random.default_rng(1).standard_normal((5, 2))
+    pulled = np.concatenate([part.ravel() for part in sn.vjp(predict, parameters, cotangent)])
+    np.testing.assert_allclose(pulled, cotangent.ravel() @ matrix, rtol=1e-12)
+
+
+def test_the_gauss_newton_matrix_is_the_dense_product_and_has_no_negative_eigenvalue() -> None:
+    parameters, predict, labels = predictions()
+
+    def loss(output: sn.Tensor) -> sn.Tensor:
+        return F.cross_entropy(output, labels)
+
+    matrix = np.concatenate([j.reshape(10, -1) for j in sn.jacobian(predict, parameters)], axis=1)
+    output = leaf(predict().numpy())
+    curvature = sn.hessian(lambda: loss(output), [output])
+    gauss_newton = dense(parameters, sn.make_ggn_vp(predict, loss, parameters))
+    np.testing.assert_allclose(gauss_newton, matrix.T @ curvature @ matrix, rtol=1e-11, atol=1e-14)
+    assert np.linalg.eigvalsh(gauss_newton).min() > -1e-14
+    hessian = sn.hessian(lambda: loss(predict()), parameters)
+    assert np.abs(hessian - gauss_newton).max() > 1e-3  # the network's own curvature is what is left out
+
+
+def test_the_gauss_newton_matrix_of_a_linear_model_is_its_hessian() -> None:
+    numbers = np.random.default_rng(2)
+    model, x, y = (
+        nn.Linear(3, 2, rng=0).double(),
+        numbers.standard_normal((6, 3)),
+        np.array([0, 1, 1, 0, 1, 1]),
+    )
+    parameters = list(model.parameters())
+    vectors = random_vectors(parameters, 1)
+    products = sn.ggn_vp(lambda: model(x), lambda out: F.cross_entropy(out, y), parameters, vectors)
+    exact = sn.hvp(lambda: F.cross_entropy(model(x), y), parameters, vectors)
+    for mine, other in zip(products, exact, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-11, atol=1e-14)
+
+
+def test_a_dense_hessian_is_symmetric_and_agrees_with_the_products() -> None:
+    model, closure = network()
+    parameters = list(model.parameters())
+    matrix = sn.hessian(closure, parameters)
+    np.testing.assert_allclose(matrix, matrix.T, atol=1e-14)
+    v = random_vectors(parameters, 4)
+    product = np.concatenate([part.ravel() for part in sn.hvp(closure, parameters, v)])
+    np.testing.assert_allclose(matrix @ np.concatenate([part.ravel() for part in v]), product, rtol=1e-11)
+
+
+def test_the_gradients_of_single_examples_average_to_the_gradient_of_the_batch() -> None:
+    model, x = nn.Linear(3, 2, rng=0).double(), np.random.default_rng(3).standard_normal((4, 3))
+    y = np.array([0, 1, 1, 0])
+    parameters = list(model.parameters())
+    each = sn.per_example_gradients(lambda a, b: F.cross_entropy(model(a), b), parameters, x, y)
+    whole = sn.grad(F.cross_entropy(model(x), y), parameters)
+    assert [g.shape for g in each] == [(4, 2, 3), (4, 2)]
+    for single, batch in zip(each, whole, strict=True):
+        np.testing.assert_allclose(single.mean(axis=0), batch.numpy(), rtol=1e-12)
+
+
+def test_what_an_output_does_not_depend_on_gets_zeros() -> None:
+    x, unused = leaf([1.0, 2.0]), leaf([[3.0]])
+    assert [j.tolist() for j in sn.jacobian(lambda: x * 2.0, [x, unused])] == [
+        [[2.0, 0.0], [0.0, 2.0]],
+        [[[0.0]], [[0.0]]],
+    ]
+    assert sn.jvp(lambda: x * 2.0, [unused], [np.ones((1, 1))]).tolist() == [0.0, 0.0]
+    assert sn.vjp(lambda: sn.Tensor(np.ones(2)), [x], np.ones(2))[0].tolist() == [0.0, 0.0]
+
+
+def test_pushing_forward_goes_through_shared_and_repeated_tensors() -> None:
+    x = leaf([2.0, 3.0])
+
+    def closure() -> sn.Tensor:
+        y = x * x
+        return y * y + y + x
+
+    moved = sn.jvp(closure, [x], [np.array([1.0, 10.0])])
+    np.testing.assert_allclose(moved, (4 * x.numpy() ** 3 + 2 * x.numpy() + 1) * [1.0, 10.0])
+
+
+def test_derivatives_equal_those_of_pytorch() -> None:
+    torch = pytest.importorskip("torch")
+    derive = torch.autograd.functional
+    numbers = np.random.default_rng(5)
+    w, x, u = numbers.standard_normal((3, 4)), numbers.standard_normal(4), numbers.standard_normal(3)
+    mine = leaf(x)
+
+    def closure() -> sn.Tensor:
+        return (sn.Tensor(w) @ mine).tanh() * mine[:3]
+
+    def theirs(a: Any) -> Any:
+        return torch.tanh(torch.tensor(w) @ a) * a[:3]
+
+    a, v = torch.tensor(x), numbers.standard_normal(4)
+    np.testing.assert_allclose(
+        sn.jvp(closure, [mine], [v]), derive.jvp(theirs, a, torch.tensor(v))[1].numpy(), rtol=1e-12
+    )
+    np.testing.assert_allclose(
+        sn.vjp(closure, [mine], u)[0], derive.vjp(theirs, a, torch.tensor(u))[1].numpy(), rtol=1e-12
+    )
+    np.testing.assert_allclose(
+        sn.jacobian(closure, [mine])[0], derive.jacobian(theirs, a).numpy(), rtol=1e-12
+    )
+    np.testing.assert_allclose(
+        sn.hessian(lambda: (closure() * u).sum(), [mine]),
+        derive.hessian(lambda b: (theirs(b) * torch.tensor(u)).sum(), a).numpy(),
+        rtol=1e-11,
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda x: sn.jvp(lambda: x * 2.0, [x], [np.ones(3)]),
+            r"jvp needs vectors shaped like .*\(2,\).*\(3,\)",
+        ),
+        (lambda x: sn.forward_hvp(lambda: (x * x).sum(), [x], []), "forward_hvp needs vectors"),
+        (lambda x: sn.vjp(lambda: x * 2.0, [x], np.ones(3)), r"shape \(2,\), got \(3,\)"),
+        (lambda x: sn.per_example_gradients(lambda a: a, [x], np.ones(2), np.ones(3)), r"lengths \[2, 3\]"),
+        (lambda x: sn.per_example_gradients(lambda a: a, [x], np.ones(0)), "not empty"),
+    ],
+)
+def test_derivatives_refuse_what_does_not_fit(call: Callable[[sn.Tensor], Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call(leaf([1.0, 2.0]))
