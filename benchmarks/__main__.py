@@ -8,10 +8,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import overhead
+from benchmarks import overhead, speed
 from benchmarks.timing import Row, machine
 
-BENCHMARKS = {"overhead": overhead}
+BENCHMARKS = {"speed": speed, "overhead": overhead}
 _WORDS = {True: "yes", False: "no", None: ""}
 
 
@@ -40,9 +40,9 @@ def _table(name: str, rows: list[Row]) -> Table:
     for heading in ("case", "median", "minimum", "limit", "holds"):
         table.add_column(heading, justify="left" if heading == "case" else "right")
     for row in rows:
-        limit = "" if row.limit is None else f"{row.limit:.2f}"
+        limit = "" if row.limit is None else f"{'≥' if row.at_least else '≤'} {row.limit:.2f}"
         table.add_row(
-            row.case,
+            f"{row.case} [dim]({row.unit})[/dim]",
             f"{row.figure:.3f}",
             f"{row.least:.3f}",
             limit,

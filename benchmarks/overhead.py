@@ -42,7 +42,7 @@ def run() -> Iterator[Row]:
             for recorder in recorders:
                 recorder.close()
         for every, limit in limits.items():
-            yield row(f"{case}, every {every}", found[str(every)], limit)
+            yield row(f"{case}, every {every}", found[str(every)], limit, unit="× the step without")
 
 
 def _training(

@@ -1,5 +1,6 @@
 """Timing that a shared machine cannot fool too easily: sides take turns, and a ratio is taken turn by turn."""
 
+import os
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -18,8 +19,9 @@ class Row:
         case: What was measured.
         figure: The ratio that decides, a median over turns.
         unit: Of the figure.
-        limit: What the figure must not exceed, or None.
+        limit: What the figure must not exceed, or must reach, or None.
         least: The smallest ratio of any turn.
+        at_least: Whether the limit is to be reached.
     """
 
     case: str
@@ -27,11 +29,14 @@ class Row:
     unit: str
     limit: float | None
     least: float
+    at_least: bool = False
 
     @property
     def holds(self) -> bool | None:
         """Whether the figure keeps the limit."""
-        return None if self.limit is None else self.figure <= self.limit
+        if self.limit is None:
+            return None
+        return self.figure >= self.limit if self.at_least else self.figure <= self.limit
 
     def to_json(self) -> dict[str, Any]:
         """The row as plain data."""
@@ -40,6 +45,7 @@ class Row:
             "figure": self.figure,
             "unit": self.unit,
             "limit": self.limit,
+            "at_least": self.at_least,
             "holds": self.holds,
             "minimum": self.least,
         }
@@ -59,14 +65,19 @@ def ratios(
     return found
 
 
-def row(case: str, values: list[float], limit: float | None) -> Row:
+def row(case: str, values: list[float], limit: float | None, *, unit: str, at_least: bool = False) -> Row:
     """The row for the ratios of one side."""
-    return Row(case, median(values), "× the step without", limit, min(values))
+    return Row(case, median(values), unit, limit, min(values), at_least)
 
 
 def machine() -> dict[str, str]:
     """What the figures were measured on."""
-    return {"processor": platform.machine(), "python": platform.python_version(), "numpy": np.__version__}
+    return {
+        "processor": platform.machine(),
+        "cores": str(os.cpu_count()),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+    }
 
 
 def _seconds(side: Callable[[], None]) -> float:

@@ -1,5 +1,6 @@
 """The tensor: an array with a place on the tape, and the operators that read like mathematics."""
 
+import warnings
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -140,7 +141,17 @@ class Tensor(Variable):
 
         Raises:
             RuntimeError: If the tensor is no scalar and ``gradient`` is not given, or was not recorded.
+
+        Warns:
+            RuntimeWarning: If a scalar is not finite, for then no gradient behind it is either.
         """
+        if self.array.ndim == 0 and not np.isfinite(self.array):
+            warnings.warn(
+                f"backward needs a finite loss, got {self.array}: the gradients will not be finite either; "
+                f"skip the step, lower the learning rate, or look for a log or a division of zero",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         way_back.backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph)
 
     # -------------------------------------------------------------------------------- operators

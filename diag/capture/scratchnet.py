@@ -121,9 +121,11 @@ class Capture:
 
     def _on_forward(self, name: str) -> Callable[..., None]:
         def hook(_module: sn.nn.Module, _inputs: tuple[Any, ...], output: Any) -> None:
-            if self._is_training() and isinstance(output, sn.Tensor):
-                self._shapes.setdefault(name, output.shape[1:])
-                self._hear(Event("activation", name, output.array))
+            # A recurrent or an attention layer gives its state or its weights beside its output.
+            spoken = output[0] if isinstance(output, tuple) else output
+            if self._is_training() and isinstance(spoken, sn.Tensor):
+                self._shapes.setdefault(name, spoken.shape[1:])
+                self._hear(Event("activation", name, spoken.array))
 
         return hook
 
