@@ -104,6 +104,21 @@ class Tensor(Variable):
     def __float__(self) -> float:
         return float(self.array)
 
+    def __format__(self, form: str) -> str:
+        return format(self.array.item() if self.ndim == 0 else self.array, form)
+
+    def __lt__(self, other: Any) -> Array:
+        return self.array < _plain(other)
+
+    def __le__(self, other: Any) -> Array:
+        return self.array <= _plain(other)
+
+    def __gt__(self, other: Any) -> Array:
+        return self.array > _plain(other)
+
+    def __ge__(self, other: Any) -> Array:
+        return self.array >= _plain(other)
+
     def __repr__(self) -> str:
         mark = ", requires_grad=True" if self.requires_grad else ""
         return f"Tensor({np.array2string(self.array, separator=', ')}, dtype={self.dtype}{mark})"

@@ -181,3 +181,18 @@ def test_a_power_by_anything_but_a_number_is_refused(exponent: Any, name: str) -
 
 def test_operations_on_a_parameter_give_plain_tensors() -> None:
     assert type(sn.nn.Parameter(np.ones(2)) * 2) is sn.Tensor
+
+
+def test_a_number_is_formatted_as_one_and_compared_as_one() -> None:
+    loss = sn.Tensor(np.array(0.25), requires_grad=True)
+    assert f"{loss:.3f}" == "0.250"
+    assert loss < 1
+    assert loss >= sn.Tensor(np.array(0.25))
+    assert (sn.Tensor([1.0, 3.0]) > 2).tolist() == [False, True]
+    assert (sn.Tensor([1.0, 3.0]) <= 1).tolist() == [True, False]
+
+
+def test_a_loss_that_is_not_finite_is_told() -> None:
+    x = sn.Tensor(np.array(-1.0), requires_grad=True)
+    with np.errstate(invalid="ignore"), pytest.warns(RuntimeWarning, match="finite loss, got nan"):
+        x.sqrt().backward()
