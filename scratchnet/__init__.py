@@ -8,7 +8,21 @@ From outside it looks like PyTorch, so that each piece can be checked against it
 
 from scratchnet import data, nn, optim
 from scratchnet.backward import grad
-from scratchnet.derivatives import check_gradients, hvp, make_hvp
+from scratchnet.derivatives import (
+    check_gradients,
+    forward_hvp,
+    ggn_vp,
+    hessian,
+    hvp,
+    jacobian,
+    jvp,
+    make_ggn_vp,
+    make_hvp,
+    per_example_gradients,
+    vjp,
+)
+from scratchnet.serialization import load, load_metadata, save
+from scratchnet.summary import summary
 from scratchnet.tape import is_recording, no_grad
 from scratchnet.tensor import Tensor
 
@@ -16,11 +30,23 @@ __all__ = [
     "Tensor",
     "check_gradients",
     "data",
+    "forward_hvp",
+    "ggn_vp",
     "grad",
+    "hessian",
     "hvp",
     "is_recording",
+    "jacobian",
+    "jvp",
+    "load",
+    "load_metadata",
+    "make_ggn_vp",
     "make_hvp",
     "nn",
     "no_grad",
     "optim",
+    "per_example_gradients",
+    "save",
+    "summary",
+    "vjp",
 ]

@@ -13,7 +13,7 @@ STANDARD = sys.stdlib_module_names
 # The most specific entry counts; what is not named may not be imported.
 ALLOWED = {
     "scratchnet": {"scratchnet", "numpy", "scipy"},
-    "scratchnet.data": {"scratchnet", "numpy", "sklearn"},
+    "scratchnet.data.digits": {"scratchnet", "numpy", "sklearn"},
     "probes": {"probes", "numpy", "scipy", "array_api_compat"},
     "diag": {"diag"},
     "diag.events": {"numpy"},
