@@ -1,22 +1,191 @@
 """Modules: layers, containers and losses, named as in PyTorch."""
 
-from scratchnet.nn import functional, init
-from scratchnet.nn.activation import ReLU, Sigmoid, Tanh
-from scratchnet.nn.container import Sequential
+from scratchnet.nn import functional, init, utils
+from scratchnet.nn.activation import (
+    CELU,
+    ELU,
+    GELU,
+    GLU,
+    SELU,
+    Hardsigmoid,
+    Hardswish,
+    Hardtanh,
+    Identity,
+    LeakyReLU,
+    LogSigmoid,
+    LogSoftmax,
+    Mish,
+    PReLU,
+    ReLU,
+    ReLU6,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softmin,
+    Softplus,
+    Softsign,
+    SwiGLU,
+    Tanh,
+)
+from scratchnet.nn.attention import MultiheadAttention
+from scratchnet.nn.bilinear import Bilinear
+from scratchnet.nn.container import ModuleDict, ModuleList, ParameterList, Residual, Sequential
+from scratchnet.nn.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
+from scratchnet.nn.ctc import CTCLoss
+from scratchnet.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d
+from scratchnet.nn.embedding import Embedding
+from scratchnet.nn.flatten import Flatten, Unflatten
+from scratchnet.nn.graph import GCNConv
+from scratchnet.nn.layer_norm import LayerNorm, RMSNorm
 from scratchnet.nn.linear import Linear
-from scratchnet.nn.loss import CrossEntropyLoss, MSELoss
+from scratchnet.nn.loss import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    GaussianNLLLoss,
+    HuberLoss,
+    KLDivLoss,
+    L1Loss,
+    MSELoss,
+    NLLLoss,
+    PoissonNLLLoss,
+    SmoothL1Loss,
+)
+from scratchnet.nn.margin import (
+    CosineEmbeddingLoss,
+    HingeEmbeddingLoss,
+    MarginRankingLoss,
+    MultiMarginLoss,
+    SoftMarginLoss,
+    TripletMarginLoss,
+)
 from scratchnet.nn.module import Module, Parameter
+from scratchnet.nn.normalization import (
+    BatchNorm1d,
+    BatchNorm2d,
+    GroupNorm,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    LocalResponseNorm,
+)
+from scratchnet.nn.pooling import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AvgPool1d,
+    AvgPool2d,
+    MaxPool1d,
+    MaxPool2d,
+)
+from scratchnet.nn.positions import RotaryEmbedding, SinusoidalEncoding
+from scratchnet.nn.recurrent import GRU, LSTM, RNN
+from scratchnet.nn.recurrent_cell import GRUCell, LSTMCell, RNNCell
+from scratchnet.nn.transformer import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
+from scratchnet.nn.upsampling import Upsample
 
 __all__ = [
+    "CELU",
+    "ELU",
+    "GELU",
+    "GLU",
+    "GRU",
+    "LSTM",
+    "RNN",
+    "SELU",
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d",
+    "AlphaDropout",
+    "AvgPool1d",
+    "AvgPool2d",
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "Bilinear",
+    "CTCLoss",
+    "Conv1d",
+    "Conv2d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "CosineEmbeddingLoss",
     "CrossEntropyLoss",
+    "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "Embedding",
+    "Flatten",
+    "GCNConv",
+    "GRUCell",
+    "GaussianNLLLoss",
+    "GroupNorm",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
+    "HingeEmbeddingLoss",
+    "HuberLoss",
+    "Identity",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "KLDivLoss",
+    "L1Loss",
+    "LSTMCell",
+    "LayerNorm",
+    "LeakyReLU",
     "Linear",
+    "LocalResponseNorm",
+    "LogSigmoid",
+    "LogSoftmax",
     "MSELoss",
+    "MarginRankingLoss",
+    "MaxPool1d",
+    "MaxPool2d",
+    "Mish",
     "Module",
+    "ModuleDict",
+    "ModuleList",
+    "MultiMarginLoss",
+    "MultiheadAttention",
+    "NLLLoss",
+    "PReLU",
     "Parameter",
+    "ParameterList",
+    "PoissonNLLLoss",
+    "RMSNorm",
+    "RNNCell",
     "ReLU",
+    "ReLU6",
+    "Residual",
+    "RotaryEmbedding",
     "Sequential",
+    "SiLU",
     "Sigmoid",
+    "SinusoidalEncoding",
+    "SmoothL1Loss",
+    "SoftMarginLoss",
+    "Softmax",
+    "Softmin",
+    "Softplus",
+    "Softsign",
+    "SwiGLU",
     "Tanh",
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
+    "TripletMarginLoss",
+    "Unflatten",
+    "Upsample",
     "functional",
     "init",
+    "utils",
 ]

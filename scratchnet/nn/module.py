@@ -1,7 +1,7 @@
 """The module: a layer, or a network of layers, with named parameters and listeners."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -52,6 +52,8 @@ class Module:
         self._parameters: dict[str, Parameter] = {}
         self._buffers: dict[str, Array] = {}
         self._modules: dict[str, Module] = {}
+        # Attributes that are computed anew whenever they are asked for, and the modules that do it.
+        self._derived: dict[str, Module] = {}
         self._forward_hooks = Hooks()
         self._backward_hooks = Hooks()
         self.training = True
@@ -60,6 +62,11 @@ class Module:
         if isinstance(value, Parameter | Module) and "_modules" not in self.__dict__:
             raise AttributeError(
                 f"{type(self).__name__} needs super().__init__() before it gets the part {name!r}"
+            )
+        if name in self.__dict__.get("_derived", ()):
+            raise AttributeError(
+                f"{type(self).__name__} derives {name!r} from its parametrization, got a value for it; "
+                f"call remove_parametrizations first, or change what it is derived from"
             )
         # A part that takes another's place keeps its position, on which the order of a Sequential hangs.
         if name in self.__dict__ and not isinstance(value, Parameter):
@@ -73,6 +80,16 @@ class Module:
         elif name in self.__dict__.get("_buffers", ()):
             value = self._buffers[name] = np.asarray(value)
         object.__setattr__(self, name, value)
+
+    if not TYPE_CHECKING:
+        # A type checker that saw it would believe in any attribute.
+
+        def __getattr__(self, name: str) -> Any:
+            """Computes a derived attribute; Python asks here only for what it finds nowhere else."""
+            derived = self.__dict__.get("_derived", {})
+            if name in derived:
+                return derived[name]()
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def __delattr__(self, name: str) -> None:
         object.__delattr__(self, name)

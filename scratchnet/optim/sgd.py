@@ -3,7 +3,11 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from scratchnet.optim.optimizer import Optimizer, Run, check_at_least
+import numpy as np
+
+from scratchnet.optim.flat import Numbers, Run
+from scratchnet.optim.optimizer import Optimizer, check_at_least, slope
+from scratchnet.tape import Array
 
 
 class SGD(Optimizer):
@@ -48,12 +52,6 @@ class SGD(Optimizer):
         *,
         maximize: bool = False,
     ) -> None:
-        check_at_least("SGD", 0, lr=lr, momentum=momentum, weight_decay=weight_decay)
-        if nesterov and (momentum <= 0 or dampening != 0):
-            raise ValueError(
-                f"SGD with nesterov=True needs momentum > 0 and no dampening, "
-                f"got momentum={momentum} and dampening={dampening}"
-            )
         defaults = {
             "lr": lr,
             "momentum": momentum,
@@ -64,19 +62,36 @@ class SGD(Optimizer):
         }
         super().__init__(params, defaults)
 
+    def check(self, group: Mapping[str, Any]) -> None:
+        """See the class."""
+        check_at_least("SGD", 0, group, "lr", "momentum", "weight_decay")
+        if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
+            raise ValueError(
+                f"SGD with nesterov=True needs momentum > 0 and no dampening, "
+                f"got momentum={group['momentum']} and dampening={group['dampening']}"
+            )
+
+    def advance(self, group: Mapping[str, Any], numbers: Numbers) -> None:
+        """Counts the steps that the momentum has seen: plain descent remembers nothing."""
+        if group["momentum"]:
+            numbers["step"] += 1
+
     def update(self, group: Mapping[str, Any], run: Run) -> None:
         """See the class."""
-        direction = -run.gradients if group["maximize"] else run.gradients
-        if group["weight_decay"]:
-            direction = direction + group["weight_decay"] * run.weights
+        direction = slope(group, run)
         if group["momentum"]:
             direction = _with_momentum(group, run, direction)
-        run.weights -= group["lr"] * direction
+        run.weights -= np.multiply(direction, group["lr"], out=run.scratch("move"))
 
 
-def _with_momentum(group: Mapping[str, Any], run: Run, gradient: Any) -> Any:
-    average = run.state("momentum")
-    average *= group["momentum"]
+def _with_momentum(group: Mapping[str, Any], run: Run, gradient: Array) -> Array:
+    momentum = run.state("momentum_buffer")
     # The first gradient enters whole: dampening applies from the second step on, as in PyTorch.
-    average += gradient if run.step == 1 else gradient * (1 - group["dampening"])
-    return gradient + group["momentum"] * average if group["nesterov"] else average
+    share = 1 - group["dampening"] if run.step > 1 else 1
+    momentum *= group["momentum"]
+    momentum += gradient if share == 1 else np.multiply(gradient, share, out=run.scratch("move"))
+    if not group["nesterov"]:
+        return momentum
+    ahead = np.multiply(momentum, group["momentum"], out=run.scratch("move"))
+    ahead += gradient
+    return ahead

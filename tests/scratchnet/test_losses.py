@@ -1,4 +1,4 @@
-"""Losses: known answers, derivatives in every setting, errors."""
+"""Losses: known answers, laws, extremes, errors. Their equality with PyTorch's is in the table of blocks."""
 
 import itertools
 from collections.abc import Callable
@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import stats
 
 import scratchnet as sn
 import scratchnet.nn.functional as F
@@ -62,8 +64,12 @@ def test_an_ignored_example_counts_for_nothing(ignored: int) -> None:
 
 
 def test_the_mean_over_no_example_at_all_is_nan_as_in_pytorch() -> None:
-    with np.errstate(invalid="ignore"):
-        assert np.isnan(F.cross_entropy(LOGITS, [-100] * 5).item())
+    x = sn.Tensor(LOGITS, requires_grad=True)
+    loss = F.cross_entropy(x, [-100] * 5)
+    (gradient,) = sn.grad(loss, [x])
+    assert np.isnan(loss.item())
+    assert not gradient.numpy().any()
+    assert np.isnan(F.cross_entropy(LOGITS, [-100] * 5, label_smoothing=0.1).item())
     assert F.cross_entropy(LOGITS, [-100] * 5, reduction="sum").item() == 0
 
 
@@ -118,6 +124,60 @@ def test_cross_entropy_does_not_change_where_all_logits_of_an_example_shift(
     )
 
 
+def test_a_hessian_vector_product_is_that_of_the_closed_form(rng: np.random.Generator) -> None:
+    x = sn.Tensor(LOGITS, requires_grad=True)
+    v = rng.standard_normal((5, 3))
+    p = np.exp(log_softmax(LOGITS))
+    # Each row's Hessian is diag(p) − p pᵀ.
+    expected = (p * v - p * (p * v).sum(axis=1, keepdims=True)) / 5
+    (product,) = sn.hvp(lambda: F.cross_entropy(x, LABELS), [x], [v])
+    np.testing.assert_allclose(product, expected, rtol=1e-13)
+
+
+@settings(max_examples=25, deadline=None)
+@given(smoothing=st.floats(0, 1))
+def test_a_smoothed_label_is_a_mixture_of_labels(smoothing: float) -> None:
+    own = F.cross_entropy(LOGITS, LABELS).item()
+    any_class = np.mean([F.cross_entropy(LOGITS, np.full(5, label)).item() for label in range(3)])
+    smoothed = F.cross_entropy(LOGITS, LABELS, label_smoothing=smoothing).item()
+    assert smoothed == pytest.approx((1 - smoothing) * own + smoothing * any_class, rel=1e-13)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_certain_probabilities_are_labels(reduction: Any, smoothing: float) -> None:
+    settings = {"reduction": reduction, "label_smoothing": smoothing}
+    certain = F.cross_entropy(LOGITS, np.eye(3)[LABELS], **settings)
+    np.testing.assert_allclose(
+        certain.numpy(), F.cross_entropy(LOGITS, LABELS, **settings).numpy(), rtol=1e-13
+    )
+
+
+def test_pixels_are_examples(rng: np.random.Generator) -> None:
+    x, labels = rng.standard_normal((2, 3, 4, 5)), rng.integers(0, 3, (2, 4, 5))
+    flat = F.cross_entropy(x.transpose(0, 2, 3, 1).reshape(-1, 3), labels.ravel(), reduction="none")
+    each = F.cross_entropy(x, labels, reduction="none")
+    np.testing.assert_allclose(each.numpy(), flat.numpy().reshape(2, 4, 5), rtol=1e-14)
+
+
+def test_cross_entropy_is_the_likelihood_of_the_log_softmax() -> None:
+    options: dict[str, Any] = {"weight": [1.0, 2.0, 5.0], "ignore_index": 0}
+    likelihood = F.nll_loss(F.log_softmax(LOGITS), LABELS, **options)
+    assert F.cross_entropy(LOGITS, LABELS, **options).item() == pytest.approx(likelihood.item(), rel=1e-14)
+
+
+def test_a_class_that_is_masked_with_infinity_costs_nothing_until_it_is_the_label() -> None:
+    x = np.array([[1.0, 2.0, -np.inf]])
+    assert F.cross_entropy(x, [0]).item() == pytest.approx(F.cross_entropy(x[:, :2], [0]).item())
+    assert F.cross_entropy(x, [2]).item() == np.inf
+
+
+def test_what_is_ignored_may_be_infinite() -> None:
+    x = np.array([[-1.0, -2.0], [-np.inf, 0.0]])
+    assert F.nll_loss(x, [1, -100]).item() == 2
+    assert F.nll_loss(x, [1, 0], weight=[0.0, 1.0]).item() == 2
+
+
 # --------------------------------------------------------------------------------------- squared error
 
 
@@ -149,6 +209,191 @@ def test_a_float64_target_does_not_widen_a_float32_prediction(criterion: nn.Modu
     assert criterion(prediction, [0.0, 0.0, 0.0]).dtype == np.float32
 
 
+# --------------------------------------------------------------------------------------- other distances
+
+pairs = hnp.arrays(np.float64, (2, 6), elements=st.floats(-50, 50))
+
+
+@settings(max_examples=25, deadline=None)
+@given(xy=pairs)
+def test_huber_is_half_the_square_within_delta_and_a_line_beyond(xy: Array) -> None:
+    x, y = xy
+    wide, narrow = F.huber_loss(x, y, delta=200.0), F.huber_loss(x, y, delta=1e-9)
+    assert wide.item() == pytest.approx(F.mse_loss(x, y).item() / 2, rel=1e-13)
+    assert narrow.item() / 1e-9 == pytest.approx(F.l1_loss(x, y).item(), abs=1e-8)
+
+
+@settings(max_examples=25, deadline=None)
+@given(xy=pairs, beta=st.floats(0.1, 10))
+def test_smooth_l1_is_huber_over_beta_and_l1_without_it(xy: Array, beta: float) -> None:
+    x, y = xy
+    smooth = F.smooth_l1_loss(x, y, beta=beta).item()
+    assert smooth == pytest.approx(F.huber_loss(x, y, delta=beta).item() / beta, rel=1e-13)
+    assert F.smooth_l1_loss(x, y, beta=0.0).item() == F.l1_loss(x, y).item()
+
+
+def test_the_gradient_of_a_huber_loss_is_the_clipped_error() -> None:
+    x = sn.Tensor(np.array([-3.0, -0.5, 0.0, 0.5, 3.0]), requires_grad=True)
+    F.huber_loss(x, np.zeros(5), "sum", delta=0.7).backward()
+    np.testing.assert_array_equal(np.asarray(x.grad), [-0.7, -0.5, 0.0, 0.5, 0.7])
+
+
+# ---------------------------------------------------------------------------------------- probabilities
+
+
+@settings(max_examples=25, deadline=None)
+@given(x=hnp.arrays(np.float64, 5, elements=st.floats(-15, 15)), p=st.floats(0.1, 9), w=st.floats(0.1, 9))
+def test_bce_with_logits_is_bce_of_the_sigmoid(x: Array, p: float, w: float) -> None:
+    target = np.array([0.0, 1.0, 0.3, 0.9, 0.5])
+    rate = F.sigmoid(x)
+    plain = F.binary_cross_entropy(rate, target, w).item()
+    assert F.binary_cross_entropy_with_logits(x, target, w).item() == pytest.approx(plain, rel=1e-8)
+    # A weight of what is positive divides the loss into its two parts.
+    yes, no = (
+        F.binary_cross_entropy(rate, np.ones(5), target),
+        F.binary_cross_entropy(rate, np.zeros(5), 1 - target),
+    )
+    weighted = F.binary_cross_entropy_with_logits(x, target, pos_weight=p).item()
+    assert weighted == pytest.approx(p * yes.item() + no.item(), rel=1e-8)
+
+
+def test_a_certain_mistake_costs_a_hundred_and_certainty_that_is_right_nothing() -> None:
+    x = sn.Tensor(np.array([0.0, 1.0, 0.0, 1.0]), requires_grad=True)
+    loss = F.binary_cross_entropy(x, [0.0, 1.0, 1.0, 0.0], reduction="none")
+    loss.sum().backward()
+    np.testing.assert_array_equal(loss.numpy(), [0.0, 0.0, 100.0, 100.0])
+    np.testing.assert_array_equal(np.asarray(x.grad), [0.0, 0.0, -1e12, 1e12])
+
+
+def test_small_losses_of_float32_logits_keep_their_digits() -> None:
+    x = np.array([-20.0, 20.0], np.float32)
+    loss = F.binary_cross_entropy_with_logits(x, np.array([0.0, 1.0], np.float32), reduction="none")
+    np.testing.assert_allclose(loss.numpy(), np.log1p(np.exp(-20.0)), rtol=1e-6)
+
+
+def test_a_distribution_diverges_from_itself_by_nothing(rng: np.random.Generator) -> None:
+    p = rng.dirichlet(np.ones(4), 3)
+    assert F.kl_div(np.log(p), p, "batchmean").item() == pytest.approx(0, abs=1e-15)
+    assert F.kl_div(np.log(p), np.log(p), "batchmean", log_target=True).item() == 0
+    # A class without probability counts for nothing.
+    assert F.kl_div(np.log([[0.5, 0.5]]), [[1.0, 0.0]], "batchmean").item() == pytest.approx(np.log(2))
+
+
+def test_densities_are_those_of_scipy(rng: np.random.Generator) -> None:
+    x, y = rng.standard_normal((2, 3, 4))
+    var = rng.uniform(0.5, 2, (3, 4))
+    normal = -stats.norm.logpdf(y, x, np.sqrt(var))
+    loss = F.gaussian_nll_loss(x, y, var, full=True, reduction="none")
+    np.testing.assert_allclose(loss.numpy(), normal, rtol=1e-12)
+    counts = np.array([50.0, 80.0, 120.0])
+    poisson = -stats.poisson.logpmf(counts, np.exp(4.0))
+    loss = F.poisson_nll_loss(np.full(3, 4.0), counts, full=True, reduction="none")
+    # Stirling's approximation leaves 1/12y out.
+    np.testing.assert_allclose(loss.numpy(), poisson, atol=2e-3)
+
+
+def test_a_variance_that_is_too_small_is_lifted_but_keeps_its_gradient() -> None:
+    var = sn.Tensor(np.array([1e-9]), requires_grad=True)
+    loss = F.gaussian_nll_loss(np.zeros(1), np.ones(1), var, eps=0.5)
+    loss.backward()
+    assert loss.item() == pytest.approx((np.log(0.5) + 2) / 2)
+    np.testing.assert_allclose(np.asarray(var.grad), (2 - 4) / 2)
+
+
+# --------------------------------------------------------------------------------------------- margins
+
+
+def test_margins_count_what_is_missing_to_them() -> None:
+    x = np.array([0.3, 2.0, 0.3, 2.0])
+    hinge = F.hinge_embedding_loss(x, [1, 1, -1, -1], margin=1.0, reduction="none")
+    np.testing.assert_allclose(hinge.numpy(), [0.3, 2.0, 0.7, 0.0])
+    ranking = F.margin_ranking_loss(x, np.ones(4), [1, 1, -1, -1], margin=0.5, reduction="none")
+    np.testing.assert_allclose(ranking.numpy(), [1.2, 0.0, 0.0, 1.5])
+    assert F.multi_margin_loss([[0.1, 0.2, 0.4, 0.8]], [3]).item() == pytest.approx(0.325)
+    assert F.multi_margin_loss([[0.1, 0.2, 0.4, 0.8]], [3], p=2).item() == pytest.approx(0.1525)
+    assert F.soft_margin_loss([0.0, 1e4], [1.0, 1.0]).item() == pytest.approx(np.log(2) / 2)
+
+
+def test_a_tie_still_pulls_the_scores_apart() -> None:
+    first, second = (sn.Tensor(np.zeros(1), requires_grad=True) for _ in range(2))
+    F.margin_ranking_loss(first, second, [1]).backward()
+    assert [np.asarray(score.grad).item() for score in (first, second)] == [-1, 1]
+
+
+def test_triplets_are_of_distances_and_a_swap_takes_the_nearer_negative() -> None:
+    anchor, positive, negative = np.zeros((1, 2)), np.array([[3.0, 0.0]]), np.array([[3.0, 4.0]])
+    plain = F.triplet_margin_loss(anchor, positive, negative, margin=2.5).item()
+    swapped = F.triplet_margin_loss(anchor, positive, negative, margin=2.5, swap=True).item()
+    assert [plain, swapped] == [pytest.approx(3 - 5 + 2.5, abs=1e-5), pytest.approx(3 - 4 + 2.5, abs=1e-5)]
+
+
+def test_the_cosine_counts_not_the_length(rng: np.random.Generator) -> None:
+    x = rng.standard_normal((3, 4))
+    assert F.cosine_embedding_loss(x, 7 * x, [1, 1, 1]).item() == pytest.approx(0, abs=1e-12)
+    assert F.cosine_embedding_loss(x, -7 * x, [1, 1, 1]).item() == pytest.approx(2)
+    assert F.cosine_embedding_loss(x, 7 * x, [-1, -1, -1], margin=0.25).item() == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize("p", [1.0, 2.0, 3.5, np.inf])
+@pytest.mark.parametrize("keepdim", [False, True])
+def test_a_distance_is_numpy_s_norm_and_has_both_derivatives(
+    rng: np.random.Generator, p: float, keepdim: bool
+) -> None:
+    x, y = (sn.Tensor(rng.standard_normal((3, 4)), requires_grad=True) for _ in range(2))
+    distance = F.pairwise_distance(x, y, p, keepdim=keepdim)
+    expected = np.linalg.norm(x.numpy() - y.numpy() + 1e-6, p, axis=-1, keepdims=keepdim)
+    np.testing.assert_allclose(distance.numpy(), expected, rtol=1e-14)
+    sn.check_gradients(lambda: (F.pairwise_distance(x, y, p) ** 2).sum(), [x, y], rng=0)
+
+
+def test_a_cosine_is_one_of_a_vector_with_itself_and_zero_of_nothing(rng: np.random.Generator) -> None:
+    x, y = (sn.Tensor(rng.standard_normal((3, 4)), requires_grad=True) for _ in range(2))
+    cosine = F.cosine_similarity(x, y)
+    expected = [
+        a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a, b in zip(x.numpy(), y.numpy(), strict=True)
+    ]
+    np.testing.assert_allclose(cosine.numpy(), expected, rtol=1e-13)
+    np.testing.assert_allclose(F.cosine_similarity(x, x * 3, dim=0).numpy(), np.ones(4))
+    np.testing.assert_array_equal(F.cosine_similarity(np.zeros((1, 2)), np.ones((1, 2))).numpy(), [0.0])
+    sn.check_gradients(lambda: (F.cosine_similarity(x, y) ** 2).sum(), [x, y], rng=1)
+
+
+# ------------------------------------------------------------------------------------------- all of them
+
+ONES, EXTREME = np.ones((2, 2)), np.array([[1e4, -1e4], [-1e4, 1e4]])
+AT_EXTREMES: dict[str, Callable[[Any], sn.Tensor]] = {
+    "cross-entropy": lambda x: F.cross_entropy(x, [0, 0]),
+    "cross-entropy, smoothed": lambda x: F.cross_entropy(x, [0, 0], label_smoothing=0.1),
+    "cross-entropy, probabilities": lambda x: F.cross_entropy(x, ONES / 2),
+    "bce with logits": lambda x: F.binary_cross_entropy_with_logits(x, ONES / 2, pos_weight=[3.0, 1.0]),
+    "mse": lambda x: F.mse_loss(x, -EXTREME),
+    "l1": lambda x: F.l1_loss(x, -EXTREME),
+    "huber": lambda x: F.huber_loss(x, -EXTREME),
+    "smooth l1": lambda x: F.smooth_l1_loss(x, -EXTREME),
+    "soft margin": lambda x: F.soft_margin_loss(x, ONES),
+    "hinge": lambda x: F.hinge_embedding_loss(x, -ONES),
+    "multi-margin": lambda x: F.multi_margin_loss(x, [0, 0], p=2),
+    "triplet": lambda x: F.triplet_margin_loss(x, -EXTREME, EXTREME + 1),
+    "cosine": lambda x: F.cosine_embedding_loss(x, -EXTREME, [1, -1]),
+    "kl": lambda x: F.kl_div(x, ONES / 2),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("compute", AT_EXTREMES.values(), ids=AT_EXTREMES)
+def test_at_extremes_a_loss_is_finite_in_value_gradient_and_product(
+    compute: Callable[[Any], sn.Tensor], dtype: type
+) -> None:
+    # Warnings are errors here, so that an overflow on the way would be heard too.
+    x = sn.Tensor(EXTREME.astype(dtype), requires_grad=True)
+    loss = compute(x)
+    loss.backward()
+    assert loss.dtype == dtype
+    assert np.isfinite(loss.item())
+    assert np.isfinite(np.asarray(x.grad)).all()
+    assert np.isfinite(sn.hvp(lambda: compute(x), [x], [np.ones((2, 2), dtype)])).all()
+
+
 # ---------------------------------------------------------------------------------------------- errors
 
 ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
@@ -166,22 +411,22 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "float labels": (
         lambda: F.cross_entropy(LOGITS, LABELS.astype(float)),
         TypeError,
-        r"cross_entropy needs integer class numbers, got float64; use \.astype\(int\)",
+        r"cross_entropy needs integer labels, got float64; use \.astype\(int\)",
     ),
     "fewer labels than examples": (
         lambda: F.cross_entropy(LOGITS, [0, 1]),
         ValueError,
-        r"got \(5, 3\) and \(2,\)",
+        r"labels of shape \(5,\) for its input of shape \(5, 3\), got \(2,\)",
     ),
     "labels in a column": (
         lambda: F.cross_entropy(LOGITS, LABELS[:, None]),
         ValueError,
-        r"labels of shape \(batch,\), got \(5, 3\) and \(5, 1\)",
+        r"labels of shape \(5,\) .* got \(5, 1\)",
     ),
     "logits of one example": (
         lambda: F.cross_entropy(np.zeros(3), [0]),
         ValueError,
-        r"got \(3,\) and \(1,\)",
+        r"labels of shape \(\) for its input of shape \(3,\), got \(1,\)",
     ),
     "weights of another number of classes": (
         lambda: F.cross_entropy(LOGITS, LABELS, weight=[1.0, 2.0]),
@@ -202,6 +447,101 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         lambda: nn.MSELoss()(np.zeros((4, 1)), np.zeros(4)),
         ValueError,
         r"mse_loss needs a target of the input's shape \(4, 1\), got \(4,\); reshape one of them",
+    ),
+    "logits of integers": (
+        lambda: F.cross_entropy([[1, 2]], [0]),
+        TypeError,
+        r"cross_entropy needs an input of floats, got int64; convert it with \.astype\(float\)",
+    ),
+    "no axis of classes": (
+        lambda: F.cross_entropy(1.0, 0),
+        ValueError,
+        r"input of shape \(batch, classes\), got a number",
+    ),
+    "a probability beyond one": (
+        lambda: F.binary_cross_entropy([0.5, 1.5], [0.0, 1.0]),
+        ValueError,
+        r"probabilities in \[0, 1\], got an input in \[0\.5, 1\.5\]; use .*_with_logits",
+    ),
+    "weights that do not broadcast": (
+        lambda: F.binary_cross_entropy_with_logits(LOGITS, LOGITS, pos_weight=np.ones(5)),
+        ValueError,
+        r"a pos_weight that broadcasts to the input's shape \(5, 3\), got \(5,\)",
+    ),
+    "a huber loss without a square": (
+        lambda: F.huber_loss(LOGITS, LOGITS, delta=0.0),
+        ValueError,
+        r"delta > 0, got 0\.0; use l1_loss",
+    ),
+    "a corner rounded inward": (
+        lambda: F.smooth_l1_loss(LOGITS, LOGITS, beta=-1.0),
+        ValueError,
+        r"beta >= 0, got -1",
+    ),
+    "an unknown reduction of kl": (
+        lambda: F.kl_div(LOGITS, LOGITS, "median"),  # type: ignore[arg-type]
+        ValueError,
+        "kl_div needs reduction 'batchmean', 'mean', 'sum' or 'none', got 'median'",
+    ),
+    "a negative variance": (
+        lambda: F.gaussian_nll_loss(LOGITS, LOGITS, -1.0),
+        ValueError,
+        r"variances >= 0, got -1; let the network give their logarithm",
+    ),
+    "a variance for nobody": (
+        lambda: F.gaussian_nll_loss(LOGITS, LOGITS, np.ones(3)),
+        ValueError,
+        r"the input's shape \(5, 3\), one for each example \(5,\), or one number, got shape \(3,\)",
+    ),
+    "no least variance": (
+        lambda: F.gaussian_nll_loss(LOGITS, LOGITS, 1.0, eps=0.0),
+        ValueError,
+        r"eps > 0, got 0",
+    ),
+    "labels 0 and 1 for a hinge": (
+        lambda: F.hinge_embedding_loss([1.0, 2.0], [0, 1]),
+        ValueError,
+        r"labels 1 and -1, got 0; 2 \* y - 1 makes them of 0 and 1",
+    ),
+    "a cosine of pixels": (
+        lambda: F.cosine_embedding_loss(np.zeros((2, 3, 4)), np.zeros((2, 3, 4)), [1, 1]),
+        ValueError,
+        r"got \(2, 3, 4\) and \(2,\)",
+    ),
+    "a multi-margin of pixels": (
+        lambda: F.multi_margin_loss(np.zeros((2, 3, 4)), [1, 1]),
+        ValueError,
+        r"input of shape \(batch, classes\), got \(2, 3, 4\)",
+    ),
+    "a multi-margin with a label too high": (
+        lambda: F.multi_margin_loss(LOGITS, [0, 1, 2, 3, 0]),
+        ValueError,
+        r"labels in 0\.\.2 for 3 classes, got 3",
+    ),
+    "a multi-margin of the third power": (
+        lambda: F.multi_margin_loss(LOGITS, LABELS, p=3),
+        ValueError,
+        "p = 1 or p = 2, got 3",
+    ),
+    "a triplet without a margin": (
+        lambda: F.triplet_margin_loss(LOGITS, LOGITS, LOGITS, margin=0.0),
+        ValueError,
+        r"margin > 0, got 0",
+    ),
+    "a triplet of unequal shapes": (
+        lambda: F.triplet_margin_loss(LOGITS, LOGITS, LOGITS[:2]),
+        ValueError,
+        r"a negative of the input's shape \(5, 3\), got \(2, 3\)",
+    ),
+    "a norm of no power": (
+        lambda: F.pairwise_distance(LOGITS, LOGITS, p=0.0),
+        ValueError,
+        r"p > 0, got 0",
+    ),
+    "a distance of numbers": (
+        lambda: F.pairwise_distance(1.0, 2.0),
+        ValueError,
+        r"vectors along the last axis, got a number",
     ),
     "an unknown reduction of mse": (
         lambda: nn.MSELoss("median")(LOGITS, LOGITS),  # type: ignore[arg-type]
