@@ -27,7 +27,8 @@ class Tensor(Variable):
 
     Attributes:
         array: The NumPy array. Writing into it is not recorded.
-        grad: The gradient that `backward` has added up, a tensor, or None.
+        grad: The gradient that `backward` has added up, a tensor, or None. Once an optimiser holds a
+            parameter, it is a view that the next backward pass after ``zero_grad`` overwrites: copy what is to stay.
 
     Raises:
         TypeError: If ``requires_grad`` is asked of integers or booleans.

@@ -17,6 +17,7 @@ class _Convolution(Module):
     """What all convolutions own: a weight, a bias, and how the kernel moves."""
 
     dimensions: int
+    padding: Any
 
     def __init__(
         self,
@@ -24,7 +25,6 @@ class _Convolution(Module):
         out_channels: int,
         kernel_size: Sizes,
         stride: Sizes,
-        padding: Padding,
         dilation: Sizes,
         groups: int,
         padding_mode: str,
@@ -44,9 +44,6 @@ class _Convolution(Module):
         self.out_channels = out_channels
         self.kernel_size = sizes(name, "kernel_size", kernel_size, self.dimensions, 1)
         self.stride = sizes(name, "stride", stride, self.dimensions, 1)
-        self.padding = (
-            padding if isinstance(padding, str) else sizes(name, "padding", padding, self.dimensions, 0)
-        )
         self.dilation = sizes(name, "dilation", dilation, self.dimensions, 1)
         self.groups = groups
         self.padding_mode = padding_mode
@@ -86,8 +83,11 @@ class _Forward(_Convolution):
         *,
         rng: RNGLike = None,
     ) -> None:
-        geometry = (stride, padding, dilation, groups, padding_mode)
-        super().__init__(in_channels, out_channels, kernel_size, *geometry)
+        super().__init__(in_channels, out_channels, kernel_size, stride, dilation, groups, padding_mode)
+        name = type(self).__name__
+        self.padding = (
+            padding if padding in ("same", "valid") else sizes(name, "padding", padding, self.dimensions, 0)
+        )
         self._begin((out_channels, in_channels // groups), bias, rng)
 
 
@@ -181,9 +181,9 @@ class _Transposed(_Convolution):
         *,
         rng: RNGLike = None,
     ) -> None:
-        geometry = (stride, padding, dilation, groups, padding_mode)
-        super().__init__(in_channels, out_channels, kernel_size, *geometry)
+        super().__init__(in_channels, out_channels, kernel_size, stride, dilation, groups, padding_mode)
         name = type(self).__name__
+        self.padding = sizes(name, "padding", padding, self.dimensions, 0)
         self.output_padding = sizes(name, "output_padding", output_padding, self.dimensions, 0)
         self._begin((in_channels, out_channels // groups), bias, rng)
 

@@ -120,7 +120,8 @@ class BatchNorm1d(_BatchNorm):
     Example:
         >>> layer = BatchNorm1d(1)
         >>> layer(np.array([[1.0], [3.0]])).numpy().round(3)
-        array([[-1.], [ 1.]])
+        array([[-1.],
+               [ 1.]], dtype=float32)
         >>> layer.running_mean
         array([0.2], dtype=float32)
 

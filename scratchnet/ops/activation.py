@@ -27,7 +27,7 @@ Kernel = Callable[[Array, Array, Array, Array], None]
 def _value_and_slope(kernel: Kernel, x: Any) -> tuple[Array, Array]:
     y, slope = np.empty_like(x), np.empty_like(x)
     # In the order of the memory, so that a transposed image is not copied; an array with holes must be.
-    dense = x if np.shape(x) and x.strides == y.strides else np.positive(x, out=np.empty_like(x))
+    dense = x if x.strides == y.strides else np.positive(x, out=np.empty_like(x))
     flat = [array.ravel(order="K") for array in (dense, y, slope)]
     spare = np.empty(min(y.size, PIECE), y.dtype)
     for start in range(0, y.size, PIECE):

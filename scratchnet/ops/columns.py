@@ -17,7 +17,7 @@ Size = tuple[int, ...]
 Widths = tuple[tuple[int, int], ...]
 
 # Bytes of columns that exist at a time: they are written and read again at once, from a core's cache.
-TILE = 1 << 20
+TILE = 1 << 21
 # Elements; shorter runs than this cost more to start than to copy.
 SHORT_RUN = 16
 

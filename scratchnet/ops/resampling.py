@@ -41,7 +41,8 @@ def gather(g: Any, *, index: Array, axis: int, size: int) -> Array:
     result = np.zeros_like(g, shape=(*g.shape[:axis], size, *g.shape[axis + 1 :]))
     before = (slice(None),) * axis
     for sources in _rounds(index):
-        result[(*before, index[sources])] += g[(*before, sources)]
+        here: Any = (*before, index[sources])
+        result[here] += g[(*before, sources)]
     return result
 
 

@@ -265,6 +265,7 @@ def test_secrets_of_the_configuration_reach_neither_the_log_nor_tensorboard(trai
     assert not any(b"hunter2" in file.read_bytes() for file in (tmp_path / "run").iterdir())
 
 
+@pytest.mark.filterwarnings("ignore:backward needs a finite loss")
 def test_the_first_value_that_is_not_finite_is_told_of_once(training, record):
     def poison(subject):
         subject.model[2].weight.array[0, 0] = np.nan

@@ -97,7 +97,7 @@ def test_without_a_momentum_they_are_the_plain_averages() -> None:
     for batch in batches:
         layer(batch)
     np.testing.assert_allclose(
-        layer.running_mean, np.mean([b.mean(axis=0) for b in batches], axis=0), rtol=1e-12
+        layer.state_dict()["running_mean"], np.mean([b.mean(axis=0) for b in batches], axis=0), rtol=1e-12
     )
     np.testing.assert_allclose(
         layer.state_dict()["running_var"],

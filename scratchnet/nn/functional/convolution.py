@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
+
 from scratchnet.ops import convolution
 from scratchnet.ops.columns import Geometry, Size, Widths
 from scratchnet.ops.resampling import pad as frame
@@ -16,13 +18,13 @@ _SPACE = {1: "length", 2: "height, width"}
 
 def sizes(caller: str, name: str, value: Sizes, dimensions: int, least: int) -> Size:
     """One number for each axis of space; a single number stands for all."""
-    given = (value,) * dimensions if isinstance(value, int) else tuple(int(number) for number in value)
+    given: tuple[Any, ...] = tuple(value) if isinstance(value, Sequence) else (value,)
     given = given * dimensions if len(given) == 1 else given
-    if len(given) != dimensions or min(given) < least:
+    if len(given) != dimensions or any(not isinstance(n, int | np.integer) or n < least for n in given):
         raise ValueError(
-            f"{caller} needs {name} to be one whole number or {dimensions}, each >= {least}, got {value}"
+            f"{caller} needs {name} to be one whole number or {dimensions}, each >= {least}, got {value!r}"
         )
-    return given
+    return tuple(int(number) for number in given)
 
 
 def conv1d(
@@ -97,10 +99,6 @@ def _convolve(
 ) -> Tensor:
     x, weight = as_tensor(x), as_tensor(weight)
     _check_weight(caller, dimensions, weight, bias, weight.shape[:1], groups)
-    if weight.shape[0] % groups:
-        raise ValueError(
-            f"{caller} needs outputs that {groups} groups can share, got a weight of shape {weight.shape}"
-        )
     _check_input(caller, dimensions, x, weight, weight.shape[1] * groups)
     kernel = weight.shape[2:]
     steps = sizes(caller, "stride", stride, dimensions, 1)
@@ -124,8 +122,6 @@ def _widths(caller: str, padding: Padding, kernel: Size, stride: Size, dilation:
             raise ValueError(f"{caller} needs a stride of 1 for padding='same', got {stride}")
         reach = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
         return tuple((far // 2, far - far // 2) for far in reach)
-    if isinstance(padding, str):
-        raise ValueError(f"{caller} needs padding 'same', 'valid' or whole numbers, got {padding!r}")
     return tuple((width, width) for width in sizes(caller, "padding", padding, len(kernel), 0))
 
 
@@ -210,7 +206,7 @@ def _convolve_transposed(
     dilation: Sizes,
 ) -> Tensor:
     x, weight = as_tensor(x), as_tensor(weight)
-    _check_weight(caller, dimensions, weight, bias, (weight.shape[1] * groups,), groups)
+    _check_weight(caller, dimensions, weight, bias, None, groups)
     _check_input(caller, dimensions, x, weight, weight.shape[0])
     steps = sizes(caller, "stride", stride, dimensions, 1)
     gaps = sizes(caller, "dilation", dilation, dimensions, 1)
@@ -254,7 +250,7 @@ def _batched(dimensions: int, x: Tensor, function: Any) -> Tensor:
 
 
 def _check_weight(
-    caller: str, dimensions: int, weight: Tensor, bias: Any, outputs: Size, groups: int
+    caller: str, dimensions: int, weight: Tensor, bias: Any, outputs: Size | None, groups: int
 ) -> None:
     if weight.ndim != dimensions + 2:
         raise ValueError(f"{caller} needs a weight of {dimensions + 2} axes, got shape {weight.shape}")
@@ -263,10 +259,11 @@ def _check_weight(
             f"{caller} needs groups >= 1 that share the first axis of its weight of shape {weight.shape}, "
             f"got groups={groups}"
         )
-    if bias is not None and as_tensor(bias).shape != outputs:
+    outputs = (weight.shape[1] * groups,) if outputs is None else outputs
+    if bias is not None and np.shape(bias) != outputs:
         raise ValueError(
             f"{caller} needs a bias of shape {outputs} for its weight of shape {weight.shape} and "
-            f"groups={groups}, got {as_tensor(bias).shape}"
+            f"groups={groups}, got {np.shape(bias)}"
         )
 
 
