@@ -1,6 +1,6 @@
 """Nonlinearities beyond `relu`, `tanh` and `sigmoid`, which stand with the elementwise primitives.
 
-GELU, SiLU and Mish stand here twice. The kernel computes y and the slope dy/dx of one piece, in place and
+GELU, SiLU, Mish and hard-swish stand here twice. The kernel computes y and the slope dy/dx of one piece, in place and
 in few passes; the backward pass is then one product, x̄ = ȳ dy/dx. The formula composes y of other
 primitives, and is what a second derivative is taken of. The others have rules, with PyTorch's values at
 the kinks.
@@ -36,7 +36,7 @@ def _value_and_slope(kernel: Kernel, x: Any) -> tuple[Array, Array]:
     return y, slope
 
 
-def _smooth(kernel: Kernel, formula: Callable[[Any], Any], name: str, doc: str) -> Fused:
+def _in_pieces(kernel: Kernel, formula: Callable[[Any], Any], name: str, doc: str) -> Fused:
     def compute(x: Any) -> tuple[Array, Array]:
         return _value_and_slope(kernel, x)
 
@@ -102,7 +102,7 @@ def _gelu(x: Array, y: Array, slope: Array, cdf: Array) -> None:
     np.multiply(x, cdf, out=y)
 
 
-gelu = _smooth(
+gelu = _in_pieces(
     _gelu,
     lambda x: x * normal_cdf(x),
     "gelu",
@@ -133,7 +133,7 @@ def _gelu_tanh(x: Array, y: Array, slope: Array, gate: Array) -> None:
     np.multiply(x, gate, out=y)
 
 
-gelu_tanh = _smooth(
+gelu_tanh = _in_pieces(
     _gelu_tanh,
     lambda x: x * (tanh(x * (x * x * (TANH_SCALE * TANH_CUBE) + TANH_SCALE)) * 0.5 + 0.5),
     "gelu_tanh",
@@ -204,7 +204,7 @@ def _silu(x: Array, y: Array, slope: Array, spare: Array) -> None:
     slope += spare
 
 
-silu = _smooth(
+silu = _in_pieces(
     _silu,
     lambda x: x * sigmoid(x),
     "silu",
@@ -232,7 +232,7 @@ def _mish(x: Array, y: Array, slope: Array, spare: Array) -> None:
     np.multiply(x, gate, out=y)
 
 
-mish = _smooth(
+mish = _in_pieces(
     _mish,
     lambda x: x * tanh(softplus(x, beta=1.0, threshold=MISH_LINEAR)),
     "mish",
@@ -286,9 +286,14 @@ def leaky_relu(x: Any, *, slope: float) -> Array:
     return np.maximum(x, x * slope) if slope <= 1 else np.minimum(x, x * slope)
 
 
-leaky_relu.differentiate(
-    lambda g, _y, x, slope: scale(g, factor=_number(np.asarray(x) > 0, g) * (1 - slope) + slope)
-)
+def _leaky_rule(g: Any, _y: Any, x: Any, slope: float) -> Any:
+    steps = np.asarray(_number(np.asarray(x) > 0, g))
+    steps *= 1 - slope
+    steps += slope
+    return scale(g, factor=steps)
+
+
+leaky_relu.differentiate(_leaky_rule)
 
 
 @primitive
@@ -318,18 +323,22 @@ def _between(x: Array, low: float, high: float) -> Array:
     return (x > low) & (x < high)
 
 
-@primitive
-def hardswish(x: Any) -> Array:
-    """y = x min(max(x/6 + 1/2, 0), 1); x̄ = 0 below −3, ȳ (x/3 + 1/2) between, ȳ above 3."""
-    return x * np.clip(x / 6 + 0.5, 0, 1)
+def _hardswish(x: Array, y: Array, slope: Array, gate: Array) -> None:
+    # slope = gate + x/6 where the gate is neither shut nor open
+    np.multiply(x, 1 / 6, out=slope)
+    np.add(slope, 0.5, out=gate)
+    np.clip(gate, 0, 1, out=gate)
+    np.multiply(x, gate, out=y)
+    slope *= _between(gate, 0, 1)
+    slope += gate
 
 
-def _hardswish_rule(g: Any, _y: Any, x: Any) -> Any:
-    inside = _number(_between(np.asarray(x), -3, 3), g)
-    return g * (x * (inside / 3) + (inside / 2 + (np.asarray(x) >= 3)))
-
-
-hardswish.differentiate(_hardswish_rule)
+hardswish = _in_pieces(
+    _hardswish,
+    lambda x: x * hardtanh(x * (1 / 6) + 0.5, low=0.0, high=1.0),
+    "hardswish",
+    "y = x min(max(x/6 + 1/2, 0), 1); x̄ = 0 below −3, ȳ (x/3 + 1/2) between, ȳ above 3.",
+)
 
 
 # -------------------------------------------------------------------------------------------- GLU

@@ -144,12 +144,11 @@ def _input_gradient(
     scale = inverse if weight is None else inverse * weight
     shift = inverse * layout.pooled(totals if weight is None else totals * weight)
     slant = inverse * inverse * layout.pooled(products if weight is None else products * weight)
+    shift -= slant * mean
     result = np.empty(view.shape, view.dtype)
     for slab in layout.slabs(view):
-        centred = view[slab] - layout.spread(mean[slab])
-        centred *= layout.spread(slant[slab])
         piece = np.multiply(slopes[slab], layout.spread(scale[slab]), out=result[slab])
-        piece -= centred
+        piece -= view[slab] * layout.spread(slant[slab])
         piece -= layout.spread(shift[slab])
     return layout.restore(result)
 
@@ -171,11 +170,11 @@ def normalize(
         kept = slice(1) if groups is None else slice(None)
         observe(mean[kept], variance[kept])
     inverse = 1 / np.sqrt(variance + eps)
-    scale = layout.spread(inverse if weight is None else inverse * weight)
+    scale = inverse if weight is None else inverse * weight
+    # What x itself has lost to rounding is as much as this difference can lose.
+    shift = -mean * scale if bias is None else bias - mean * scale
     result = np.empty(view.shape, view.dtype)
     for slab in layout.slabs(view):
-        piece = np.subtract(view[slab], layout.spread(mean[slab]), out=result[slab])
-        piece *= scale[slab]
-        if bias is not None:
-            piece += layout.spread(bias[None])
+        piece = np.multiply(view[slab], layout.spread(scale[slab]), out=result[slab])
+        piece += layout.spread(shift[slab])
     return layout.restore(result), (layout, mean, inverse)
