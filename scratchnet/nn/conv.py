@@ -88,6 +88,8 @@ class _Forward(_Convolution):
         self.padding = (
             padding if padding in ("same", "valid") else sizes(name, "padding", padding, self.dimensions, 0)
         )
+        if padding == "same" and max(self.stride) > 1:
+            raise ValueError(f"{name} needs a stride of 1 for padding='same', got {self.stride}")
         self._begin((out_channels, in_channels // groups), bias, rng)
 
 

@@ -72,29 +72,40 @@ def column_tiles(x: Array, kernel: Size, geometry: Geometry) -> Iterator[tuple[A
     tile may be written over this one: fresh memory costs more than to fill it.
     """
     output = geometry.output_size(x.shape[1:-1], kernel)
-    window = math.prod(kernel) * x.shape[-1]
-    pieces = list(tiles(len(x), output, window * x.itemsize))
+    pieces = list(tiles(len(x), output, math.prod(kernel) * x.shape[-1] * x.itemsize))
+    if not any(map(any, geometry.padding)) and max(*kernel, *geometry.stride) == 1:
+        for index in pieces:
+            yield index, grouped(x[index], geometry.groups)
+        return
     if not pieces:
         return
-    is_pointwise = window == x.shape[-1] and output == x.shape[1:-1]
-    framed = None if is_pointwise else _framed(x[pieces[0][0]], geometry)
-    windows = x if is_pointwise else _windows(x if framed is None else framed, kernel, geometry, output)
-    scratch = None if is_pointwise else np.empty(math.prod(windows[pieces[0]].shape), x.dtype)
-    filled = None
-    for part, lines in pieces:
-        if framed is not None and part != filled:
+    is_last = _is_channel_last(x.shape[-1], kernel, geometry, output)
+    framed = _framed(x[pieces[0][0]], geometry, is_last)
+    windows = _windows(x if framed is None else framed, kernel, geometry, output)
+    scratch = np.empty(math.prod(windows[pieces[0]].shape), x.dtype)
+    for number, (part, lines) in enumerate(pieces):
+        if framed is not None and (number == 0 or part != pieces[number - 1][0]):
             _fill(framed, x[part], geometry)
-            filled = part
-        place = windows[part if framed is None else slice(part.stop - part.start), lines]
-        yield (part, lines), grouped(place, geometry.groups) if scratch is None else _columns(place, scratch)
+        images = part if framed is None else slice(part.stop - part.start)
+        yield (part, lines), _columns(windows[images, lines], scratch, is_last)
 
 
-def _framed(x: Array, geometry: Geometry) -> Array | None:
-    """Zeros for x with its padding, in its order of memory; None where there is no padding."""
-    if not any(map(any, geometry.padding)):
+def _is_channel_last(channels: int, kernel: Size, geometry: Geometry, output: Size) -> bool:
+    """Whether one window of all channels is a long enough run of memory, or else one tap of a line of windows."""
+    run = channels // geometry.groups
+    if geometry.groups == 1 and geometry.dilation[-1] == 1:
+        run *= kernel[-1]
+    return run >= min(SHORT_RUN, output[-1])
+
+
+def _framed(x: Array, geometry: Geometry, is_last: bool) -> Array | None:
+    """Zeros for x with its padding, in the order of memory that the windows want; None where x itself will do."""
+    if not any(map(any, geometry.padding)) and x.strides[-1 if is_last else -2] == x.itemsize:
         return None
-    space = (n + low + high for n, (low, high) in zip(x.shape[1:-1], geometry.padding, strict=True))
-    return np.zeros_like(x, shape=(len(x), *space, x.shape[-1]))
+    space = tuple(n + low + high for n, (low, high) in zip(x.shape[1:-1], geometry.padding, strict=True))
+    if is_last:
+        return np.zeros((len(x), *space, x.shape[-1]), x.dtype)
+    return np.moveaxis(np.zeros((len(x), x.shape[-1], *space), x.dtype), 1, -1)
 
 
 def _fill(framed: Array, part: Array, geometry: Geometry) -> None:
@@ -116,21 +127,17 @@ def _windows(x: Array, kernel: Size, geometry: Geometry, output: Size) -> Array:
     )
 
 
-def _columns(windows: Array, scratch: Array) -> Array:
-    """A copy of windows as matrices, (groups, windows, taps), with whichever axis is the longer run last."""
+def _columns(windows: Array, scratch: Array, is_last: bool) -> Array:
+    """A copy of windows as matrices, (groups, windows, taps), the taps of a window side by side or the windows."""
     last = windows.ndim - 1
     places, taps = tuple(range(last // 2)), (*range(last // 2, last - 1), last)
-    *_, across, bands, width = windows.shape
-    run = width if bands > 1 else width * across
-    is_channel_last = windows.strides[-1] == windows.itemsize and run >= SHORT_RUN
-    order = (*places, *taps) if is_channel_last else (*taps, *places)
-    turned = windows.transpose(last - 1, *order)
+    rows, row = (places, taps) if is_last else (taps, places)
+    turned = windows.transpose(last - 1, *rows, *row)
     room = scratch[: windows.size].reshape(turned.shape)
     np.copyto(room, turned)
-    rows = math.prod(turned.shape[1 : 1 + len(places if is_channel_last else taps)])
-    matrices = room.reshape(bands, rows, -1)
+    matrices = room.reshape(len(turned), math.prod(turned.shape[1 : 1 + len(rows)]), -1)
     # BLAS reads either order.
-    return matrices if is_channel_last else matrices.swapaxes(1, 2)
+    return matrices if is_last else matrices.swapaxes(1, 2)
 
 
 def fold(columns: Array, result: Array, kernel: Size, geometry: Geometry, output: Size, line: int) -> None:

@@ -41,7 +41,7 @@ def _backward(
 ) -> list[Array | None]:
     gates, states, output = saved
     steps, _, hidden, batch = gates.shape
-    of_input, of_hidden = (recurrent.sums_over_time(3 * hidden, steps, batch, g.dtype) for _ in range(2))
+    of_input, of_hidden = np.empty((2, steps, batch, 3 * hidden), g.dtype)
     of_state = np.zeros((hidden, batch), g.dtype)
     # Laid out as in the forward pass: r, z, and the two parts of n.
     of_gates = np.empty((4, hidden, batch), g.dtype)
@@ -52,10 +52,9 @@ def _backward(
     for step in range(steps - 1, -1, -1):
         of_state += arriving[step].T
         _step_back(of_state, gates[step], states[step], of_gates, scratch)
-        here = slice(step * batch, (step + 1) * batch)
-        of_hidden[:, here] = sums[: 3 * hidden]
-        of_input[: 2 * hidden, here] = sums[: 2 * hidden]
-        of_input[2 * hidden :, here] = sums[3 * hidden :]
+        of_hidden[step] = sums[: 3 * hidden].T
+        of_input[step, :, : 2 * hidden] = of_hidden[step, :, : 2 * hidden]
+        of_input[step, :, 2 * hidden :] = sums[3 * hidden :].T
         of_state += np.matmul(weight, sums[: 3 * hidden], out=scratch[0])
     return recurrent.input_gradients(
         of_input, of_hidden, of_state, wanted, rooms, x, h, weight_ih, output, reverse

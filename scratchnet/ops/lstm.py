@@ -41,7 +41,7 @@ def _formula(
 
 def _backward(
     g: Array,
-    saved: tuple[Array, Array, Array],
+    saved: tuple[Array, Array],
     wanted: Sequence[bool],
     x: Array,
     h: Array | None,
@@ -53,9 +53,9 @@ def _backward(
     reverse: bool,
     rooms: Sequence[Array | None],
 ) -> list[Array | None]:
-    gates, squashed, states = saved
-    steps, hidden, batch = squashed.shape
-    sums = recurrent.sums_over_time(4 * hidden, steps, batch, g.dtype)
+    gates, states = saved
+    steps, _, hidden, batch = gates[1:].shape
+    sums = np.empty((steps, batch, 4 * hidden), g.dtype)
     of_state = np.zeros((hidden, batch), g.dtype)
     # Laid out as in the forward pass: o, i, f, g, and the cell's state before the step.
     of_gates = np.empty((5, hidden, batch), g.dtype)
@@ -66,9 +66,9 @@ def _backward(
     arriving = in_order(g[:-1], reverse)
     for step in range(steps - 1, -1, -1):
         of_state += arriving[step].T
-        _step_back(of_state, gates[step], squashed[step], of_gates, scratch)
-        here = sums[:, step * batch : (step + 1) * batch]
-        here[: 3 * hidden], here[3 * hidden :] = products[hidden:], products[:hidden]
+        _step_back(of_state, gates[step], gates[step + 1, 4], of_gates, scratch)
+        sums[step, :, : 3 * hidden] = products[hidden:].T
+        sums[step, :, 3 * hidden :] = products[:hidden].T
         np.matmul(weight, products, out=of_state)
     common = recurrent.input_gradients(
         sums, sums, of_state, wanted, rooms, x, h, weight_ih, states[:-1], reverse
@@ -76,11 +76,13 @@ def _backward(
     return [*common, of_gates[4].T if wanted[6] else None]
 
 
-def _step_back(of_state: Array, gates: Array, tanh_c: Array, of_gates: Array, scratch: Array) -> None:
+def _step_back(of_state: Array, gates: Array, c: Array, of_gates: Array, scratch: Array) -> None:
     """From h̄ and c̄ after a step to the gradients inside the gates and c̄ before it; h̄ is used up."""
     of_cell, slope = scratch[0], scratch[1]
+    # Computed anew, for that is no slower than to fetch it from memory.
+    tanh_c = np.tanh(c, out=slope)
     np.multiply(of_state, tanh_c, out=of_gates[0])
-    np.multiply(tanh_c, tanh_c, out=slope)
+    slope *= tanh_c
     np.subtract(1, slope, out=slope)
     of_state *= gates[0]
     of_state *= slope
@@ -105,7 +107,7 @@ def lstm(
     c: Array | None,
     *,
     reverse: bool,
-) -> tuple[Array, tuple[Array, Array, Array]]:
+) -> tuple[Array, tuple[Array, Array]]:
     """Gates i, f, o = σ(·) and g = tanh(·) of W_ih xₜ + b_ih + W_hh hₜ₋₁ + b_hh, whose rows are i, f, g, o.
 
     Then cₜ = f cₜ₋₁ + i g and hₜ = o tanh cₜ. With h̄ₜ and c̄ₜ from the output and from the step after,
@@ -123,17 +125,16 @@ def lstm(
     # Of each step: o, i, f, g, and c before the step, so that i g and f c are one product of two blocks.
     gates = np.empty((steps + 1, 5, hidden, batch), x.dtype)
     gates[0, 4] = 0 if c is None else c.T
-    squashed = np.empty((steps, hidden, batch), x.dtype)
     states = columns[1:, -1 - hidden : -1]
     scratch = np.empty((2, hidden, batch), x.dtype)
     for step in range(steps):
         sums = gates[step, :4]
         np.matmul(weight, columns[step], out=sums.reshape(-1, batch))
-        _step(gates[step], gates[step + 1, 4], squashed[step], states[step], scratch)
+        _step(gates[step], gates[step + 1, 4], states[step], scratch)
     output = np.empty((steps + 1, batch, hidden), x.dtype)
     output[:-1] = in_order(states, reverse).transpose(0, 2, 1)
     output[-1] = gates[-1, 4].T
-    return output, (gates, squashed, output)
+    return output, (gates, output)
 
 
 def _half_of_sigmoids(weight: Array) -> Array:
@@ -144,12 +145,12 @@ def _half_of_sigmoids(weight: Array) -> Array:
     return turned
 
 
-def _step(gates: Array, c: Array, tanh_c: Array, h: Array, scratch: Array) -> None:
+def _step(gates: Array, c: Array, h: Array, scratch: Array) -> None:
     """From the sums inside the gates to the states after the step."""
     np.tanh(gates[:4], out=gates[:4])
     gates[:3] *= 0.5
     gates[:3] += 0.5
     np.multiply(gates[1:3], gates[3:], out=scratch)
     np.add(scratch[0], scratch[1], out=c)
-    np.tanh(c, out=tanh_c)
-    np.multiply(gates[0], tanh_c, out=h)
+    np.tanh(c, out=h)
+    h *= gates[0]

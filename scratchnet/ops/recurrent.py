@@ -97,12 +97,6 @@ def unrolled(x: Any, h: Any, weight_hh: Any, step: Callable[[Any, Any], Any], re
     return concatenate(in_order(states, reverse), 0)
 
 
-def sums_over_time(rows: int, steps: int, batch: int, dtype: np.dtype[Any]) -> Array:
-    """Room for the gradients of ``rows`` sums, example after example and step after step."""
-    # A few numbers more than wanted, for rows that lie a power of two apart compete for the same cache lines.
-    return np.empty((rows, steps * batch + 16), dtype)[:, : steps * batch]
-
-
 def input_gradients(
     of_input: Array,
     of_hidden: Array,
@@ -118,7 +112,7 @@ def input_gradients(
     """Gradients of x, h, W_ih, W_hh, b_ih and b_hh: one product each over all steps at once.
 
     Args:
-        of_input: Gradient of W_ih x + b_ih, as `sums_over_time`, steps in the order of reading.
+        of_input: Gradient of W_ih x + b_ih, shape ``(steps, batch, rows)``, steps in the order of reading.
         of_hidden: Gradient of W_hh h + b_hh likewise; it may be the same array.
         of_first: Gradient of the initial state, shape ``(hidden, batch)``.
         wanted: Which of the six are wanted.
@@ -129,25 +123,39 @@ def input_gradients(
         states: The state after each step, shape ``(steps, batch, hidden)``.
         reverse: Whether the sequence was read from its end.
     """
-    ones = np.ones(of_input.shape[1], x.dtype)
-    before = _flat(in_order(states, reverse)[:-1])
-    of_bias = np.matmul(of_input, ones) if wanted[4] or (wanted[5] and of_hidden is of_input) else None
+    rows = _flat(of_input)
+    before = in_order(states, reverse)[:-1]
+    of_bias_ih, of_bias_hh = _bias_gradients(of_input, of_hidden, wanted[4:6])
     return [
-        in_order(np.matmul(of_input.T, weight_ih).reshape(x.shape), reverse) if wanted[0] else None,
+        in_order(np.matmul(rows, weight_ih).reshape(x.shape), reverse) if wanted[0] else None,
         of_first.T if wanted[1] else None,
-        np.matmul(of_input, _flat(in_order(x, reverse)), out=rooms[2]) if wanted[2] else None,
-        _hidden_weight_gradient(of_hidden, h, before, x.shape[1], rooms[3]) if wanted[3] else None,
-        of_bias if wanted[4] else None,
-        (of_bias if of_hidden is of_input else np.matmul(of_hidden, ones)) if wanted[5] else None,
+        np.matmul(rows.T, _flat(in_order(x, reverse)), out=rooms[2]) if wanted[2] else None,
+        _hidden_weight_gradient(of_hidden, h, before, rooms[3]) if wanted[3] else None,
+        of_bias_ih,
+        of_bias_hh,
     ]
 
 
-def _hidden_weight_gradient(
-    of_hidden: Array, h: Array | None, before: Array, batch: int, room: Array | None
-) -> Array:
-    result = np.matmul(of_hidden[:, batch:], before, out=room)
+def _bias_gradients(
+    of_input: Array, of_hidden: Array, wanted: Sequence[bool]
+) -> tuple[Array | None, Array | None]:
+    of_bias_ih = _total(of_input) if wanted[0] else None
+    if not wanted[1]:
+        return of_bias_ih, None
+    is_known = of_hidden is of_input and of_bias_ih is not None
+    return of_bias_ih, of_bias_ih if is_known else _total(of_hidden)
+
+
+def _total(rows: Array) -> Array:
+    """The sum over steps and examples, as a product with ones: BLAS is twice as fast at it as `np.sum`."""
+    flat = _flat(rows)
+    return np.matmul(np.ones(len(flat), rows.dtype), flat)
+
+
+def _hidden_weight_gradient(of_hidden: Array, h: Array | None, before: Array, room: Array | None) -> Array:
+    result = np.matmul(_flat(of_hidden[1:]).T, _flat(before), out=room)
     if h is not None:
-        result += np.matmul(of_hidden[:, :batch], h)
+        result += np.matmul(of_hidden[0].T, h)
     return result
 
 

@@ -64,7 +64,7 @@ def _backward(
 ) -> list[Array | None]:
     states, output = saved
     steps, hidden, batch = states.shape
-    sums = recurrent.sums_over_time(hidden, steps, batch, g.dtype)
+    sums = np.empty((steps, batch, hidden), g.dtype)
     of_state = np.zeros((hidden, batch), g.dtype)
     of_sum = np.empty_like(of_state)
     slope = _SLOPES[nonlinearity]
@@ -73,7 +73,7 @@ def _backward(
         of_state += arriving[step].T
         slope(states[step], out=of_sum)
         of_sum *= of_state
-        sums[:, step * batch : (step + 1) * batch] = of_sum
+        sums[step] = of_sum.T
         np.matmul(weight_hh.T, of_sum, out=of_state)
     return recurrent.input_gradients(sums, sums, of_state, wanted, rooms, x, h, weight_ih, output, reverse)
 

@@ -1,6 +1,6 @@
 """Convolutions as functions, named as in PyTorch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from scratchnet.ops import convolution
 from scratchnet.ops.columns import Geometry, Size, Widths
 from scratchnet.ops.resampling import pad as frame
+from scratchnet.tape import Variable
 from scratchnet.tensor import Tensor, as_tensor
 
 Sizes = int | Sequence[int]
@@ -16,7 +17,7 @@ Padding = Sizes | Literal["same", "valid"]
 _SPACE = {1: "length", 2: "height, width"}
 
 
-def sizes(caller: str, name: str, value: Sizes, dimensions: int, least: int) -> Size:
+def sizes(caller: str, name: str, value: Sizes | str, dimensions: int, least: int) -> Size:
     """One number for each axis of space; a single number stands for all."""
     given: tuple[Any, ...] = tuple(value) if isinstance(value, Sequence) else (value,)
     given = given * dimensions if len(given) == 1 else given
@@ -97,7 +98,7 @@ def _convolve(
     dilation: Sizes,
     groups: int,
 ) -> Tensor:
-    x, weight = as_tensor(x), as_tensor(weight)
+    x, weight, bias = _plain(x), _plain(weight), _plain(bias)
     _check_weight(caller, dimensions, weight, bias, weight.shape[:1], groups)
     _check_input(caller, dimensions, x, weight, weight.shape[1] * groups)
     kernel = weight.shape[2:]
@@ -205,7 +206,7 @@ def _convolve_transposed(
     groups: int,
     dilation: Sizes,
 ) -> Tensor:
-    x, weight = as_tensor(x), as_tensor(weight)
+    x, weight, bias = _plain(x), _plain(weight), _plain(bias)
     _check_weight(caller, dimensions, weight, bias, None, groups)
     _check_input(caller, dimensions, x, weight, weight.shape[0])
     steps = sizes(caller, "stride", stride, dimensions, 1)
@@ -231,26 +232,31 @@ def _convolve_transposed(
     geometry = Geometry(steps, tuple((p, p) for p in inner), gaps, groups)
     size = tuple(n + low + high for n, (low, high) in zip(whole, frames, strict=True)) if is_plain else whole
 
-    def spread(images: Tensor) -> Tensor:
+    def spread(images: Any) -> Any:
         if is_plain:
             return convolution.convolve_transposed(images, weight, bias, geometry=geometry, size=size)
         y = convolution.convolve_transposed(images, weight, None, geometry=geometry, size=size)
         y = frame(y, widths=((0, 0), (0, 0), *frames), value=0.0)
-        return y if bias is None else y + as_tensor(bias).reshape(-1, *(1,) * dimensions)
+        return y if bias is None else y + bias.reshape(-1, *(1,) * dimensions)
 
     return _batched(dimensions, x, spread)
 
 
-def _batched(dimensions: int, x: Tensor, function: Any) -> Tensor:
+def _plain(value: Any) -> Any:
+    """Tensors as they are, and the rest as arrays, which take their dtype from the tensors that they meet."""
+    return value if value is None or isinstance(value, Variable) else np.asarray(value)
+
+
+def _batched(dimensions: int, x: Any, function: Callable[[Any], Any]) -> Tensor:
     """The function of a batch, also where a single example is given."""
     if x.ndim == dimensions + 2:
-        return function(x)
+        return as_tensor(function(x))
     y = function(x.reshape(1, *x.shape))
-    return y.reshape(y.shape[1:])
+    return as_tensor(y.reshape(y.shape[1:]))
 
 
 def _check_weight(
-    caller: str, dimensions: int, weight: Tensor, bias: Any, outputs: Size | None, groups: int
+    caller: str, dimensions: int, weight: Any, bias: Any, outputs: Size | None, groups: int
 ) -> None:
     if weight.ndim != dimensions + 2:
         raise ValueError(f"{caller} needs a weight of {dimensions + 2} axes, got shape {weight.shape}")
@@ -267,7 +273,7 @@ def _check_weight(
         )
 
 
-def _check_input(caller: str, dimensions: int, x: Tensor, weight: Tensor, channels: int) -> None:
+def _check_input(caller: str, dimensions: int, x: Any, weight: Any, channels: int) -> None:
     if x.ndim not in (dimensions + 1, dimensions + 2) or x.shape[-dimensions - 1] != channels:
         raise ValueError(
             f"{caller} needs an input of shape (batch, {channels}, {_SPACE[dimensions]}), or without the batch, "
