@@ -214,7 +214,7 @@ class Primitive:
                 continue
             arrays.append(value.array)
             if value.array.dtype != dtype:
-                raise self._unequal(dtype, value.array.dtype)
+                return self(*self._of_one_dtype(inputs), **constants)
             if value.requires_grad:
                 edges.append(value if value.node is None else value.node)
                 is_wanted = True
@@ -244,11 +244,19 @@ class Primitive:
             for want, rule in zip(wanted, self.rules, strict=True)
         ]
 
-    def _unequal(self, first: np.dtype[Any], other: np.dtype[Any]) -> TypeError:
-        return TypeError(
-            f"{self.name} needs tensors of one dtype, got {first} and {other}; "
-            f"convert a model with .double() or .float(), data with .numpy().astype()"
-        )
+    def _of_one_dtype(self, inputs: Sequence[Any]) -> list[Any]:
+        """The inputs with data, which needs no gradient, as plain arrays: it takes the dtype of what does."""
+        learned = {value.array.dtype for value in inputs if isinstance(value, Variable) and value.requires_grad}
+        if len(learned) != 1:
+            came = sorted({str(value.array.dtype) for value in inputs if isinstance(value, Variable)})
+            raise TypeError(
+                f"{self.name} needs tensors of one dtype, got {' and '.join(came)}; "
+                f"convert a model with .double() or .float(), data with .numpy().astype()"
+            )
+        return [
+            value.array if isinstance(value, Variable) and not value.requires_grad else value
+            for value in inputs
+        ]
 
 
 def _plain_array(value: Any, dtype: np.dtype[Any]) -> Any:

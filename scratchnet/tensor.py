@@ -17,9 +17,9 @@ from scratchnet.tape import Array, Node, Variable
 class Tensor(Variable):
     """An array whose computations are recorded, so that a gradient can be taken.
 
-    Python numbers and lists become float32, as in PyTorch; what has a dtype keeps it. Where a list or a
-    plain NumPy array meets a tensor of floats it takes the tensor's dtype; two tensors of unequal dtype
-    are an error.
+    Python numbers and lists become float32, as in PyTorch; what has a dtype keeps it. Where data (a list,
+    a plain NumPy array, a tensor that needs no gradient) meets a tensor that does, it takes that one's
+    dtype; two tensors of unequal dtype that both need a gradient are an error.
 
     Args:
         data: Anything that NumPy can make an array of; an array is not copied.

@@ -13,6 +13,7 @@ from diag.events import Event, Layer, Optimizer, Parameter
 from scratchnet.hooks import Handle
 
 Flat = NDArray[Any]
+PARAMETRIZED = "parametrizations"
 
 
 class Capture:
@@ -203,13 +204,25 @@ def _layer_modules(model: sn.nn.Module, name: str) -> dict[str, sn.nn.Module]:
     return {
         ".".join(filter(None, (name, path))) or type(model).__name__: module
         for path, module in model.named_modules()
-        if any(module.named_parameters(recurse=False))
-        or not (any(module.children()) or isinstance(module, sn.nn.Sequential))
+        if PARAMETRIZED not in path.split(".")
+        and (
+            _own_parameters("", module) or not (_parts(module) or isinstance(module, sn.nn.Sequential))
+        )
     }
 
 
+def _parts(module: sn.nn.Module) -> list[str]:
+    below = (name for name, _ in module.named_modules())
+    return [name for name in below if name and name.split(".")[0] != PARAMETRIZED]
+
+
 def _own_parameters(layer: str, module: sn.nn.Module) -> dict[str, sn.nn.Parameter]:
-    return {f"{layer}.{name}": parameter for name, parameter in module.named_parameters(recurse=False)}
+    """A layer's own parameters, and those that one of them is derived from, as in weight normalisation."""
+    return {
+        f"{layer}.{name}": parameter
+        for name, parameter in module.named_parameters()
+        if "." not in name or name.startswith(f"{PARAMETRIZED}.")
+    }
 
 
 def _moved_parameters(

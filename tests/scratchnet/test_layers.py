@@ -121,9 +121,9 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         "Sequential needs modules, got ufunc at position 1",
     ),
     "an input of another dtype": (
-        lambda: nn.Linear(3, 2)(sn.Tensor(X)),
+        lambda: nn.Linear(3, 2)(sn.Tensor(X, requires_grad=True)),
         TypeError,
-        r"linear needs tensors of one dtype, got float64 and float32; convert a model with \.double\(\)",
+        r"linear needs tensors of one dtype, got float32 and float64; convert a model with \.double\(\)",
     ),
 }
 
@@ -132,3 +132,11 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
 def test_what_does_not_fit_is_refused(call: Callable[[], Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("first", [nn.ReLU(), nn.Identity(), nn.Flatten(), nn.Dropout(0.0)], ids=repr)
+def test_data_of_another_dtype_takes_the_network_s_through_layers_without_weights(first: nn.Module) -> None:
+    model = nn.Sequential(first, nn.Linear(3, 2, rng=0))
+    for data in (X, sn.Tensor(X), X.astype(int)):
+        assert model(data).dtype == np.float32
+    assert model.double()(X.astype(np.float32)).dtype == np.float64

@@ -288,9 +288,18 @@ def test_grad_with_respect_to_a_constant_is_refused() -> None:
 # ---------------------------------------------------------------------------------------------- dtypes
 
 
-def test_tensors_of_two_dtypes_are_refused() -> None:
-    with pytest.raises(TypeError, match=r"multiply needs tensors of one dtype, got float64 and float32"):
-        leaf([1.0]) * sn.Tensor([1.0])
+def test_two_tensors_of_unequal_dtype_that_both_need_a_gradient_are_refused() -> None:
+    with pytest.raises(TypeError, match=r"multiply needs tensors of one dtype, got float32 and float64"):
+        leaf([1.0]) * sn.Tensor([1.0], requires_grad=True)
+    with pytest.raises(TypeError, match="one dtype"):
+        sn.Tensor([1.0]) * sn.Tensor(np.ones(1))
+
+
+def test_a_tensor_that_needs_no_gradient_takes_the_dtype_of_one_that_does() -> None:
+    weight = sn.Tensor([2.0], requires_grad=True)
+    for data in (sn.Tensor(np.array([0.5])), sn.Tensor(np.array([1]))):
+        assert (data * weight).dtype == np.float32
+        assert (weight * data).dtype == np.float32
 
 
 @pytest.mark.parametrize(
