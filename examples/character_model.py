@@ -13,8 +13,7 @@ import scratchnet as sn
 from scratchnet import nn, optim
 
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/characters")
-WIDTH, LENGTH, BATCH, STEPS = 64, 32, 32, 300
-
+WIDTH, LENGTH, BATCH, STEPS = 64, 32, 16, 200
 text = sn.data.load_characters()
 rng = np.random.default_rng(0)
 
@@ -26,9 +25,7 @@ class Model(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(len(text.vocabulary), WIDTH, rng=rng)
         self.position = nn.SinusoidalEncoding(WIDTH, batch_first=True)
-        block = nn.TransformerEncoderLayer(
-            WIDTH, 4, 128, dropout=0.0, batch_first=True, norm_first=True, rng=rng
-        )
+        block = nn.TransformerEncoderLayer(WIDTH, 4, 128, 0.0, batch_first=True, norm_first=True, rng=rng)
         self.blocks = nn.TransformerEncoder(block, 2, norm=nn.LayerNorm(WIDTH))
         self.head = nn.Linear(WIDTH, len(text.vocabulary), rng=rng)
 
@@ -42,7 +39,6 @@ optimizer = optim.AdamW(model.parameters(), lr=3e-3)
 schedule = optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=STEPS)
 criterion = nn.CrossEntropyLoss()
 x, y = sn.data.sequences(text.train, LENGTH)
-
 with diag.Recorder(folder, config={"lr": 3e-3}) as recorder:
     recorder.watch(model, optimizer, criterion=criterion)
     for rows in rng.integers(0, len(x), (STEPS, BATCH)):
@@ -52,11 +48,12 @@ with diag.Recorder(folder, config={"lr": 3e-3}) as recorder:
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-
 written = text.encode("def ")
-model.eval()
 with sn.no_grad():
     for _ in range(60):
-        logits = model(written[None, -LENGTH:]).numpy()[0, -1]
-        written = np.append(written, logits.argmax())
-print(f"{-loss.item() / np.log(2):+.2f} bits a character below uniform")
+        logits = model(written[None, -LENGTH:]).numpy()[0, -1].astype(float)
+        written = np.append(written, rng.choice(len(logits), p=np.exp(logits) / np.exp(logits).sum()))
+print(text.decode(written))
+print(
+    f"{loss.item() / np.log(2):.2f} bits a character, {np.log2(len(text.vocabulary)):.2f} for a blind guess"
+)

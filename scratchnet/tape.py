@@ -206,7 +206,9 @@ class Primitive:
             return self.forward(*inputs, **constants)
         dtype = first.array.dtype
         # One loop and no helpers: this is where a small network spends its time.
-        arrays, edges, is_wanted = [], [], False
+        arrays: list[Any] = []
+        edges: list[Edge | None] = []
+        is_wanted = False
         for value in inputs:
             if not isinstance(value, Variable):
                 arrays.append(_plain_array(value, dtype))

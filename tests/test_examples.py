@@ -8,6 +8,7 @@ import pytest
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
 SAYS = {
+    "character_model": "bits a character",
     "compare_initialisations": "signal 0.00",
     "own_probe": "sparse_gradients",
     "read_a_log": "verdict: healthy",

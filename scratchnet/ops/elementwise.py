@@ -6,6 +6,9 @@ import numpy as np
 
 from scratchnet.tape import Array, primitive
 
+# Elements from which a second small array costs less than what it saves.
+LARGE = 8192
+
 
 @primitive
 def add(x: Any, y: Any) -> Array:
@@ -112,7 +115,8 @@ def relu(x: Any) -> Array:
 
     Its second derivative is zero wherever it exists.
     """
-    return np.maximum(x, 0)
+    # NumPy compares two arrays in vectors, but an array with a number element by element.
+    return np.maximum(x, np.zeros_like(x[:1]) if np.size(x) > LARGE else 0)
 
 
 @primitive

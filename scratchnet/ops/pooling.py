@@ -110,11 +110,13 @@ def _route_apart(g: Array, x: Array, y: Array, line: Line, result: Array) -> Non
 
 
 def _route(g: Array, x: Array, y: Array, line: Line, result: Array) -> None:
+    *taps, (last, below_last) = line.taps()
     rest = np.array(g)
-    for here, there in line.taps():
+    for here, there in taps:
         taken = rest[there] * (x[here] == y[there])
         result[here] += taken
         rest[there] -= taken
+    result[last] += rest[below_last]
 
 
 @primitive
