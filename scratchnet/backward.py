@@ -1,12 +1,12 @@
 """The way back: how a gradient travels the tape from an output to what it was computed from."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
-from scratchnet.tape import Array, Edge, Make, Node, Room, Variable, edge_of, primitive, recording
+from scratchnet.tape import Array, Edge, Make, Node, Variable, edge_of, primitive, recording
 
 
 def backward(
@@ -14,7 +14,7 @@ def backward(
 ) -> None:
     """Adds the gradient of ``output`` to the ``grad`` of every leaf that it was computed from."""
     retain = retain_graph or create_graph
-    for leaf, total in _pull_back(output, gradient, None, retain, create_graph, _room).items():
+    for leaf, total in _pull_back(output, gradient, None, retain, create_graph, fills_rooms=True).items():
         _accumulate(leaf, total)
 
 
@@ -83,7 +83,7 @@ def _pull_back(
     targets: Collection[Edge] | None,
     retain: bool,
     create_graph: bool,
-    room: Room | None = None,
+    fills_rooms: bool = False,
 ) -> dict[Edge, Any]:
     root = edge_of(output)
     if root is None:
@@ -92,9 +92,9 @@ def _pull_back(
             "compute it from parameters, outside no_grad()"
         )
     seed = _seed(output, gradient, create_graph)
+    make = output.make if create_graph else None
     with recording(create_graph):
-        make = output.make if create_graph else None
-        return walk(root, seed, targets, retain=retain, make=make, room=room)
+        return walk(root, seed, targets, retain=retain, make=make, fills_rooms=fills_rooms)
 
 
 def partial_gradients(
@@ -130,7 +130,7 @@ def walk(
     *,
     retain: bool = True,
     make: Make | None = None,
-    room: Room | None = None,
+    fills_rooms: bool = False,
     until: Collection[Edge | None] = (),
 ) -> dict[Edge, Any]:
     """Gradients that arrive at the targets, or at all leaves where there are none.
@@ -141,15 +141,13 @@ def walk(
         targets: Where gradients are wanted.
         retain: Keeps the tape.
         make: Makes variables, where the gradient itself is recorded.
-        room: Offers an array to write the gradient of a leaf into.
+        fills_rooms: Lets primitives write the gradient of a leaf at once to where it is to stay.
         until: Nodes to go no further than.
     """
     order = order_of([root], until)
     useful = None if targets is None else _leading_to(targets, order)
     pending: dict[Edge, Any] = {root: seed}
     found: dict[Edge, Any] = {}
-    # A second contribution to a leaf must not overwrite the first.
-    empty_room = None if room is None else lambda edge: None if edge in pending else room(edge)
     for node in order:
         total = pending.pop(node, None)
         if total is None:
@@ -159,7 +157,8 @@ def walk(
         if targets is not None and node in targets:
             found[node] = total
         wanted = [edge is not None and (useful is None or edge in useful) for edge in node.edges]
-        gradients = node.primitive.pull_back(node, total, wanted, make, empty_room)
+        rooms = _rooms(node.edges, pending) if fills_rooms and node.primitive.takes_rooms else None
+        gradients = node.primitive.pull_back(node, total, wanted, make, rooms)
         _add(pending, node.edges, gradients)
         if not retain:
             node.free()
@@ -173,10 +172,12 @@ def walk(
 
 def _add(pending: dict[Edge, Any], edges: Sequence[Edge | None], gradients: Iterable[Any]) -> None:
     for edge, gradient in zip(edges, gradients, strict=True):
-        if edge is not None and gradient is not None:
-            shape = edge.shape if isinstance(edge, Node) else edge.array.shape
-            fitting = gradient if gradient.shape == shape else sum_to_shape(gradient, shape)
-            pending[edge] = pending[edge] + fitting if edge in pending else fitting
+        if gradient is None or edge is None:
+            continue
+        shape = edge.shape if isinstance(edge, Node) else edge.array.shape
+        if gradient.shape != shape:
+            gradient = sum_to_shape(gradient, shape)
+        pending[edge] = pending[edge] + gradient if edge in pending else gradient
 
 
 def order_of(roots: Iterable[Edge], until: Collection[Edge | None] = ()) -> list[Node]:
@@ -219,7 +220,7 @@ def _seed(output: Variable, gradient: Any, create_graph: bool) -> Any:
                 f"backward needs a scalar, got shape {output.array.shape}; reduce it with .sum() or .mean(), "
                 f"or pass gradient="
             )
-        gradient = np.ones(output.array.shape, output.array.dtype)
+        gradient = np.array(1, output.array.dtype).reshape(output.array.shape)
     elif np.shape(gradient) != output.array.shape:
         raise ValueError(
             f"backward needs a gradient of the output's shape {output.array.shape}, got {np.shape(gradient)}"
@@ -234,9 +235,19 @@ def _tell(speaker: Any, gradient: Any) -> None:
     speaker.hooks(gradient.array if isinstance(gradient, Variable) else gradient)
 
 
-def _room(edge: Edge) -> Array | None:
-    """Where the first gradient of a leaf may be written at once: an optimiser's flat buffer."""
-    return edge.grad_buffer if isinstance(edge, Variable) and edge.grad is None else None
+def _rooms(edges: Sequence[Edge | None], pending: Mapping[Edge, Any]) -> list[Array | None]:
+    """For each input that is a leaf without a gradient yet, its place in an optimiser's flat buffer."""
+    rooms: list[Array | None] = []
+    for edge in edges:
+        # A second contribution to a leaf must not overwrite the first, be it the same leaf as another input.
+        is_free = (
+            isinstance(edge, Variable)
+            and edge.grad is None
+            and edge not in pending
+            and edges.count(edge) == 1
+        )
+        rooms.append(edge.grad_buffer if is_free else None)  # type: ignore[union-attr]
+    return rooms
 
 
 def _accumulate(leaf: Any, gradient: Any) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from scratchnet.backward import partial_gradients
-from scratchnet.tape import Edge, Make, Node, Primitive, Room, Variable
+from scratchnet.tape import Array, Edge, Make, Node, Primitive, Variable
 
 
 class Fused(Primitive):
@@ -43,25 +43,22 @@ class Fused(Primitive):
         return make(output, node)
 
     def pull_back(
-        self, node: Node, total: Any, wanted: Sequence[bool], make: Make | None, room: Room | None
+        self,
+        node: Node,
+        total: Any,
+        wanted: Sequence[bool],
+        make: Make | None,
+        rooms: Sequence[Array | None] | None,
     ) -> Iterable[Any]:
         """By hand on arrays; by the rules or the formula where the gradient itself is recorded."""
         if make is not None:
             if self.formula is None:
-                return super().pull_back(node, total, wanted, make, room)
+                return super().pull_back(node, total, wanted, make, rooms)
             return partial_gradients(self.formula, node, total, wanted, make)
         if not self.takes_rooms:
             return self.backward(total, node.saved, wanted, *node.inputs, **node.constants)
-        rooms = [
-            self._room(edge, node.edges, room) if want else None
-            for edge, want in zip(node.edges, wanted, strict=True)
-        ]
-        return self.backward(total, node.saved, wanted, *node.inputs, rooms=rooms, **node.constants)
-
-    @staticmethod
-    def _room(edge: Any, edges: Sequence[Edge | None], room: Room | None) -> Any:
-        # A leaf that is two inputs at once would be written twice.
-        return None if room is None or edges.count(edge) > 1 else room(edge)
+        places = [None] * len(wanted) if rooms is None else rooms
+        return self.backward(total, node.saved, wanted, *node.inputs, rooms=places, **node.constants)
 
 
 def fused(

@@ -20,13 +20,14 @@ class Handle:
         self._hooks.discard(self._key)
 
 
-class Hooks:
-    """Listeners in the order in which they came; false while there is none."""
+class Hooks(dict[int, Callable[..., None]]):
+    """Listeners in the order in which they came, by their key; false while there is none."""
 
-    __slots__ = ("_listeners", "_next_key")
+    # A dict itself, so that the question whether anybody listens costs no call.
+    __slots__ = ("_next_key",)
 
     def __init__(self) -> None:
-        self._listeners: dict[int, Callable[..., None]] = {}
+        super().__init__()
         self._next_key = 0
 
     def add(self, listener: Callable[..., None]) -> Handle:
@@ -34,15 +35,12 @@ class Hooks:
         if not callable(listener):
             raise TypeError(f"a hook needs a callable, got {type(listener).__name__}")
         key, self._next_key = self._next_key, self._next_key + 1
-        self._listeners[key] = listener
+        self[key] = listener
         return Handle(self, key)
 
     def discard(self, key: int) -> None:
         """Forgets one listener, if it is still there."""
-        self._listeners.pop(key, None)
-
-    def __bool__(self) -> bool:
-        return bool(self._listeners)
+        self.pop(key, None)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copied or pickled model starts without listeners: an averaged copy of it must not be recorded too.
@@ -51,5 +49,5 @@ class Hooks:
     def __call__(self, *arguments: Any) -> None:
         """Tells every listener."""
         # A copy, because a listener may remove itself while it is being told.
-        for listener in tuple(self._listeners.values()):
+        for listener in tuple(self.values()):
             listener(*arguments)

@@ -159,7 +159,6 @@ class Node:
 
 Edge = Node | Variable
 Make = Callable[[Array, Node | None], Variable]
-Room = Callable[[Edge], Array | None]
 
 
 class Primitive:
@@ -176,6 +175,7 @@ class Primitive:
         self.keeps: tuple[bool, ...] = ()
         self.keeps_all = False
         self.keeps_output = False
+        self.takes_rooms = False
         self.__name__ = self.name = forward.__name__
         self.__doc__ = forward.__doc__
         self.__module__ = forward.__module__
@@ -234,11 +234,16 @@ class Primitive:
         return make(output, Node(self, edges, arrays, output, constants))
 
     def pull_back(
-        self, node: Node, total: Any, wanted: Sequence[bool], make: Make | None, room: "Room | None"
+        self,
+        node: Node,
+        total: Any,
+        wanted: Sequence[bool],
+        make: Make | None,
+        rooms: Sequence[Array | None] | None,
     ) -> Iterable[Any]:
         """The gradient of each wanted input and None for the others; variables where there is ``make``.
 
-        ``room`` offers an array to write the gradient of a leaf into; a primitive need not take it.
+        ``rooms`` are arrays to write the gradients of leaves into, for a primitive that takes them.
         """
         recalled = node.recall(make)
         return [
@@ -248,7 +253,9 @@ class Primitive:
 
     def _of_one_dtype(self, inputs: Sequence[Any]) -> list[Any]:
         """The inputs with data, which needs no gradient, as plain arrays: it takes the dtype of what does."""
-        learned = {value.array.dtype for value in inputs if isinstance(value, Variable) and value.requires_grad}
+        learned = {
+            value.array.dtype for value in inputs if isinstance(value, Variable) and value.requires_grad
+        }
         if len(learned) != 1:
             came = sorted({str(value.array.dtype) for value in inputs if isinstance(value, Variable)})
             raise TypeError(

@@ -1,5 +1,6 @@
 """The tensor: an array with a place on the tape, and the operators that read like mathematics."""
 
+import math
 import warnings
 from collections.abc import Iterator
 from typing import Any, NoReturn
@@ -67,8 +68,12 @@ class Tensor(Variable):
     @classmethod
     def make(cls, array: Array, node: Node | None) -> "Tensor":
         """A tensor with a place on the tape already; a parameter's results are plain tensors."""
+        # As `_place`, without the call: each recorded operation comes through here.
         tensor = Tensor.__new__(Tensor)
-        tensor._place(np.asarray(array), node, node is not None)
+        tensor.array = np.asarray(array)
+        tensor.node = node
+        tensor.requires_grad = node is not None
+        tensor.grad = tensor.grad_buffer = tensor.hooks = None
         return tensor
 
     # ------------------------------------------------------------------------------ what it is
@@ -161,7 +166,7 @@ class Tensor(Variable):
         Warns:
             RuntimeWarning: If a scalar is not finite, for then no gradient behind it is either.
         """
-        if self.array.ndim == 0 and not np.isfinite(self.array):
+        if self.array.ndim == 0 and not math.isfinite(self.array):
             warnings.warn(
                 f"backward needs a finite loss, got {self.array}: the gradients will not be finite either; "
                 f"skip the step, lower the learning rate, or look for a log or a division of zero",

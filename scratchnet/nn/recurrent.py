@@ -164,7 +164,7 @@ class RecurrentLayer(Module):
         for suffixes in self._suffixes:
             if last:
                 x = F.dropout(x, self.dropout, self.training, self._generator)
-            outputs = []
+            outputs: list[Tensor] = []
             for suffix in suffixes:
                 first = [state if state is None else state[len(last)] for state in states]
                 output, finals = self._read(x, first, weights_of(self, suffix), len(outputs) == 1)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from scratchnet.fused import fused
-from scratchnet.ops.columns import Geometry, Size, column_tiles, fold, grouped, tiles
+from scratchnet.ops.columns import SHORT_RUN, Geometry, Size, column_tiles, fold, grouped, tiles
 from scratchnet.tape import Array, primitive
 
 
@@ -54,10 +54,10 @@ def _to_taps(weight: Array, groups: int) -> Array:
 
 def _multiply(columns: Array, matrix: Array, result: Array) -> None:
     """Columns times a matrix, group by group."""
-    if len(matrix) == 1:
+    if len(matrix) == 1 or matrix.shape[-1] > 2:
         np.matmul(columns, matrix, out=result)
     else:
-        # The outputs of a group are too few for BLAS to write one beside the other.
+        # The outputs of a group are too few for BLAS to write them one beside the other.
         np.copyto(result, np.matmul(matrix.swapaxes(1, 2), columns.swapaxes(1, 2)).swapaxes(1, 2))
 
 
@@ -95,14 +95,22 @@ def _spread(x: Array, weight: Array, bias: Array | None, geometry: Geometry, siz
     if mirrored is not None:
         return _correlate(x, _to_inputs(weight, geometry.groups), bias, kernel, mirrored)
     matrix = _to_taps(weight, geometry.groups)
-    result = np.zeros((len(x), *size, geometry.groups * weight.shape[1]), x.dtype)
+    # As with columns: what lies side by side is added in one go, be it channels or windows.
+    is_last = weight.shape[1] >= min(SHORT_RUN, x.shape[-2])
+    shape = (*size, geometry.groups * weight.shape[1])
+    result = np.zeros((len(x), *(shape if is_last else (shape[-1], *shape[:-1]))), x.dtype)
+    result = result if is_last else _channels_last(result)
     for part, lines in tiles(len(x), x.shape[1:-1], matrix.nbytes // matrix.shape[1]):
         piece = x[part, lines]
-        columns = np.matmul(grouped(piece, geometry.groups), matrix)
+        places = grouped(piece, geometry.groups)
+        if is_last:
+            columns = np.matmul(places, matrix)
+        else:
+            columns = np.matmul(matrix.swapaxes(1, 2), places.swapaxes(1, 2)).swapaxes(1, 2)
         fold(columns, result[part], kernel, geometry, piece.shape[1:-1], lines.start)
     if bias is not None:
         result += bias
-    return result
+    return np.ascontiguousarray(result)
 
 
 def _weight_sum(x: Array, g: Array, kernel: Size, geometry: Geometry) -> Array:

@@ -57,8 +57,13 @@ def _linear_backward(
     ]
 
 
-def _check_linear(x: Array, weight: Array, bias: Array | None) -> None:
-    if not np.ndim(x) or x.shape[-1] != weight.shape[-1] or weight.ndim != 2:
+@fused(backward=_linear_backward)
+def linear(x: Any, weight: Any, bias: Any) -> tuple[Array, None]:
+    """y = x Wᵀ + b over the last axis; x̄ = ȳ W, W̄ = ȳᵀ x, b̄ = Σ ȳ over all examples.
+
+    W has the shape (outputs, inputs), as in PyTorch; b may be None.
+    """
+    if not np.ndim(x) or weight.ndim != 2 or x.shape[-1] != weight.shape[1]:
         raise ValueError(
             f"linear needs a last axis of {weight.shape[-1]} for its weight of shape {weight.shape}, "
             f"got an input of shape {np.shape(x)}"
@@ -68,15 +73,6 @@ def _check_linear(x: Array, weight: Array, bias: Array | None) -> None:
             f"linear needs a bias of shape {weight.shape[:1]} for its weight of shape {weight.shape}, "
             f"got {bias.shape}"
         )
-
-
-@fused(backward=_linear_backward)
-def linear(x: Any, weight: Any, bias: Any) -> tuple[Array, None]:
-    """y = x Wᵀ + b over the last axis; x̄ = ȳ W, W̄ = ȳᵀ x, b̄ = Σ ȳ over all examples.
-
-    W has the shape (outputs, inputs), as in PyTorch; b may be None.
-    """
-    _check_linear(x, weight, bias)
     # One product of two matrices: a stack of them would go to BLAS one by one.
     output = np.matmul(_rows(x), weight.T)
     if bias is not None:

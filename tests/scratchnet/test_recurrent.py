@@ -62,7 +62,9 @@ def test_a_gru_with_a_closed_update_gate_keeps_its_state_and_with_an_open_one_fo
         assert np.allclose(last.numpy(), start) == kept
 
 
-def test_an_lstm_that_forgets_nothing_carries_a_gradient_through_a_hundred_steps_and_an_rnn_does_not() -> None:
+def test_an_lstm_that_forgets_nothing_carries_a_gradient_through_a_hundred_steps_and_an_rnn_does_not() -> (
+    None
+):
     reached = {}
     for kind in ("LSTM", "RNN"):
         layer = make(kind, 2, 8, rng=0)

@@ -4,12 +4,12 @@ from typing import Any
 
 from tests.scratchnet.blocks.contract import Case, normal
 
-STEPS = 4
+# Both modes are asked of one case a block: without dropout they compute the same.
+ONE_MODE: Any = {"modes": ("train",)}
+STEPS = 3
 LAYERS: dict[str, dict[str, Any]] = {
-    "": {},
     "two layers": {"num_layers": 2},
     "bidirectional": {"bidirectional": True},
-    "two layers, bidirectional": {"num_layers": 2, "bidirectional": True},
     "no bias": {"bias": False},
 }
 
@@ -25,16 +25,23 @@ def _sequence(batch: int) -> tuple[Any, ...]:
 def _layers_of(block: str) -> list[Case]:
     """All that a layer does when it starts from zero."""
     return [
-        *(Case(block, _layer(block, **options), _sequence, name) for name, options in LAYERS.items()),
+        Case(block, _layer(block), _sequence),
+        *(
+            Case(block, _layer(block, **options), _sequence, name, **ONE_MODE)
+            for name, options in LAYERS.items()
+        ),
         Case(
             block,
             _layer(block, batch_first=True, bidirectional=True),
             lambda batch: (normal(batch, STEPS, 3),),
             "batch first",
+            **ONE_MODE,
         ),
-        Case(block, _layer(block), lambda batch: (normal(1, batch, 3),), "one step"),
+        Case(block, _layer(block), lambda batch: (normal(1, batch, 3),), "one step", **ONE_MODE),
         # The size is that of the sequence here, and none is an error on both sides.
-        Case(block, _layer(block, num_layers=2), lambda steps: (normal(steps, 3),), "one example"),
+        Case(
+            block, _layer(block, num_layers=2), lambda steps: (normal(steps, 3),), "one example", **ONE_MODE
+        ),
         Case(
             block,
             _layer(block, num_layers=2, dropout=0.5),
@@ -48,6 +55,7 @@ def _layers_of(block: str) -> list[Case]:
 def _started(block: str, *sizes: int) -> dict[str, Any]:
     """Beside the sequence, an initial state of each of the sizes in front of its batch."""
     return {
+        **ONE_MODE,
         "block": block,
         "inputs": lambda batch: (
             normal(STEPS, batch, 3),
@@ -86,11 +94,18 @@ STARTED = [
         lambda steps: (normal(steps, 3), normal(1, 2), normal(1, 2, seed=1)),
         "one example, started",
         call=_with_pair,
+        **ONE_MODE,
     ),
 ]
 RECTIFIED = [
-    Case("RNN", _layer("RNN", nonlinearity="relu"), _sequence, "relu"),
-    Case("RNN", lambda nn: nn.RNN(3, 2, 2, "relu", False, True), lambda b: (normal(b, 2, 3),), "by position"),
+    Case("RNN", _layer("RNN", nonlinearity="relu"), _sequence, "relu", **ONE_MODE),
+    Case(
+        "RNN",
+        lambda nn: nn.RNN(3, 2, 2, "relu", False, True),
+        lambda b: (normal(b, 2, 3),),
+        "by position",
+        **ONE_MODE,
+    ),
 ]
 
 
@@ -103,7 +118,9 @@ def _cells_of(block: str, states: int, call: Any) -> list[Case]:
         Case(
             block, _layer(block, bias=False), lambda batch: (normal(batch, 3), *start(batch)), "started", call
         ),
-        Case(block, _layer(block), lambda _: (normal(3), *start()), "one example", call, batches=()),
+        Case(
+            block, _layer(block), lambda _: (normal(3), *start()), "one example", call, batches=(), **ONE_MODE
+        ),
     ]
 
 
@@ -115,7 +132,13 @@ CELLS = [
     *_cells_of("RNNCell", 1, _plainly),
     *_cells_of("GRUCell", 1, _plainly),
     *_cells_of("LSTMCell", 2, _with_pair),
-    Case("RNNCell", _layer("RNNCell", nonlinearity="relu"), lambda batch: (normal(batch, 3),), "relu"),
+    Case(
+        "RNNCell",
+        _layer("RNNCell", nonlinearity="relu"),
+        lambda batch: (normal(batch, 3),),
+        "relu",
+        **ONE_MODE,
+    ),
 ]
 
 CASES = _layers_of("RNN") + _layers_of("LSTM") + _layers_of("GRU") + STARTED + RECTIFIED + CELLS
