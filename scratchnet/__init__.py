@@ -21,10 +21,13 @@ from scratchnet.derivatives import (
     per_example_gradients,
     vjp,
 )
+from scratchnet.heap import keep_freed_memory
 from scratchnet.serialization import load, load_metadata, save
 from scratchnet.summary import summary
 from scratchnet.tape import is_recording, no_grad
 from scratchnet.tensor import Tensor
+
+keep_freed_memory()
 
 __all__ = [
     "Tensor",

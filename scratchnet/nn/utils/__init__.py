@@ -8,4 +8,10 @@ from scratchnet.nn.utils.clip_grad import (
     get_total_norm,
 )
 
-__all__ = ["clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm", "parametrizations"]
+__all__ = [
+    "clip_grad_norm_",
+    "clip_grad_value_",
+    "clip_grads_with_norm_",
+    "get_total_norm",
+    "parametrizations",
+]

@@ -168,6 +168,25 @@ def test_a_model_that_is_one_layer_goes_by_its_kind():
     assert [layer.name for layer in heard.capture.layers] == ["Linear"]
 
 
+def test_a_layer_whose_weight_is_derived_keeps_its_name_and_owns_what_it_is_derived_from():
+    derived = nn.utils.parametrizations.weight_norm(nn.Linear(3, 2, bias=False, rng=0))
+    model = nn.Sequential(derived, nn.ReLU())
+    capture = Heard(model, optim.SGD(model.parameters())).capture
+    assert [layer.name for layer in capture.layers] == ["0", "1"]
+    assert [parameter.name for parameter in capture.parameters] == [
+        "0.parametrizations.weight.original0",
+        "0.parametrizations.weight.original1",
+    ]
+
+
+def test_the_state_that_a_layer_gives_beside_its_output_is_not_heard():
+    layer = nn.LSTM(3, 2, rng=0)
+    heard = Heard(layer, optim.SGD(layer.parameters()))
+    heard.capture.listening = True
+    layer(np.ones((4, 1, 3)))
+    assert heard.arrays("activation").shape == (4, 1, 2)
+
+
 def test_a_parameter_that_the_optimizer_does_not_move_is_marked(net):
     model, _, criterion = net
     heard = Heard(model, optim.SGD(model[1].parameters(), lr=0.1), criterion)
