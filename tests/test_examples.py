@@ -28,8 +28,19 @@ def test_an_example_stays_under_sixty_lines(path):
     assert len(path.read_text().splitlines()) < 60
 
 
+def test_the_network_of_the_readme_learns_its_digits(tmp_path):
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    section = readme.split("## Build a network")[1].split("```python\n")[1].split("```")[0]
+    script = tmp_path / "network.py"
+    script.write_text(section)
+    accuracy = run(script, tmp_path).splitlines()[-1]
+    assert float(accuracy) > 0.96
+    assert (tmp_path / "digits.safetensors").exists()
+
+
 def run(path, folder):
     command = [sys.executable, "-W", "error", str(path), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    place = folder if folder.is_dir() else None
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=place)
     assert done.returncode == 0, done.stderr
     return done.stdout
