@@ -13,11 +13,14 @@ RUN = $(VENV)/bin/python -m
 demo: $(VENV)/installed
 	$(VENV)/bin/diag demo
 
-# On matrices as small as a test's, threads of BLAS wait for each other longer than they compute.
+# On matrices as small as a test's, threads of BLAS wait for each other longer than they compute; each
+# core runs tests of its own instead.
 test test-slow test-without-torch: export OPENBLAS_NUM_THREADS = 1
+test test-slow test-without-torch: export OMP_NUM_THREADS = 1
+PYTEST = pytest --numprocesses auto --dist worksteal
 
 test: $(VENV)/installed-dev
-	$(RUN) pytest
+	$(RUN) $(PYTEST)
 
 test-slow: $(VENV)/installed-dev
 	$(RUN) pytest -m slow
@@ -27,7 +30,7 @@ test-without-torch:
 	$(MAKE) VENV=.venv-without-torch TORCH= .venv-without-torch/installed-dev
 	! .venv-without-torch/bin/python -c "import torch" 2>&1
 	.venv-without-torch/bin/python -c "import diag, probes, scratchnet"
-	.venv-without-torch/bin/python -m pytest
+	.venv-without-torch/bin/python -m $(PYTEST)
 
 lint: $(VENV)/installed-dev
 	$(RUN) ruff format --check .

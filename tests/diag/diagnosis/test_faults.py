@@ -111,6 +111,7 @@ def test_a_nan_in_a_gradient_is_traced_to_its_layer(training, record):
     assert first.evidence.series == "gradient_non_finite_count"
 
 
+@pytest.mark.filterwarnings("ignore:backward needs a finite loss")
 def test_bad_data_is_told_as_bad_data(training, record):
     subject = training(depth=2)
     subject.data.x_train[:, 5] = np.inf
