@@ -244,7 +244,7 @@ def _rooms(edges: Sequence[Edge | None], pending: Mapping[Edge, Any]) -> list[Ar
             isinstance(edge, Variable)
             and edge.grad is None
             and edge not in pending
-            and edges.count(edge) == 1
+            and sum(other is edge for other in edges) == 1
         )
         rooms.append(edge.grad_buffer if is_free else None)  # type: ignore[union-attr]
     return rooms

@@ -113,6 +113,15 @@ class Tensor(Variable):
     def __format__(self, form: str) -> str:
         return format(self.array.item() if self.ndim == 0 else self.array, form)
 
+    # Element by element, as in PyTorch; a tensor as a key of a dict is itself all the same.
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> Array:  # type: ignore[override]
+        return self.array == _plain(other)
+
+    def __ne__(self, other: object) -> Array:  # type: ignore[override]
+        return self.array != _plain(other)
+
     def __lt__(self, other: Any) -> Array:
         return self.array < _plain(other)
 
@@ -253,10 +262,10 @@ class Tensor(Variable):
         return reduction.total(self, axis=axis, keepdims=keepdims, shape=self.shape)
 
     def mean(self, axis: Axes = None, keepdims: bool = False) -> "Tensor":
-        """Mean over one axis, several, or all."""
+        """Mean over one axis, several, or all; NaN where there is nothing to average, as in PyTorch."""
         axes = range(self.ndim) if axis is None else normalize_axis_tuple(axis, self.ndim)
         count = int(np.prod([self.shape[index] for index in axes]))
-        return self.sum(axis, keepdims) * (1.0 / count)
+        return self.sum(axis, keepdims) * (1.0 / count if count else math.nan)
 
     def reshape(self, *sizes: Any) -> "Tensor":
         """The same elements in another shape; one size may be −1."""
@@ -273,9 +282,11 @@ class Tensor(Variable):
         return self.transpose()
 
 
-def as_tensor(value: Any) -> Tensor:
-    """The tensor itself, or a new one of plain data."""
-    return value if isinstance(value, Tensor) else Tensor(value)
+def as_tensor(value: Any, dtype: DTypeLike | None = None) -> Tensor:
+    """The tensor itself, or a new one of plain data, which takes the dtype if there is one."""
+    if isinstance(value, Tensor):
+        return value
+    return Tensor(value if dtype is None else np.asarray(value, dtype))
 
 
 def _as_array(data: ArrayLike) -> Array:

@@ -258,9 +258,11 @@ def _check_arguments(
 
 
 def _hiding(mask: Any) -> Any:
-    """The additive mask of booleans that are True where a key is hidden; floats as they are."""
+    """The additive mask of booleans that are True where a key is hidden; floats as a tensor or an array."""
     plain = np.asarray(mask)
-    return additive_mask(~plain) if plain.dtype == bool else mask
+    if plain.dtype == bool:
+        return additive_mask(~plain)
+    return mask if isinstance(mask, Tensor) else plain
 
 
 def _attention_mask(mask: Any, shape: Shape) -> Any:

@@ -6,7 +6,7 @@ import numpy as np
 
 from scratchnet.nn import functional as F
 from scratchnet.nn import init
-from scratchnet.nn.module import Module, Parameter
+from scratchnet.nn.module import Module, Parameter, check_sizes
 from scratchnet.rng import RNGLike
 from scratchnet.tensor import Tensor
 
@@ -45,10 +45,7 @@ class Bilinear(Module):
         rng: RNGLike = None,
     ) -> None:
         super().__init__()
-        sizes = {"in1_features": in1_features, "in2_features": in2_features, "out_features": out_features}
-        for name, size in sizes.items():
-            if size < 1:
-                raise ValueError(f"Bilinear needs {name} >= 1, got {size}")
+        check_sizes(self, in1_features=in1_features, in2_features=in2_features, out_features=out_features)
         generator = np.random.default_rng(rng)
         self.in1_features = in1_features
         self.in2_features = in2_features

@@ -6,7 +6,7 @@ import numpy as np
 
 from scratchnet.nn import functional as F
 from scratchnet.nn import init
-from scratchnet.nn.module import Module, Parameter
+from scratchnet.nn.module import Module, Parameter, check_sizes
 from scratchnet.rng import RNGLike
 from scratchnet.tensor import Tensor
 
@@ -46,9 +46,7 @@ class GCNConv(Module):
         self, in_features: int, out_features: int, bias: bool = True, *, rng: RNGLike = None
     ) -> None:
         super().__init__()
-        for name, size in (("in_features", in_features), ("out_features", out_features)):
-            if size < 1:
-                raise ValueError(f"GCNConv needs {name} >= 1, got {size}")
+        check_sizes(self, in_features=in_features, out_features=out_features)
         self.in_features = in_features
         self.out_features = out_features
         self.weight = Parameter(np.empty((out_features, in_features), np.float32))

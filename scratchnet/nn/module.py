@@ -78,7 +78,11 @@ class Module:
         elif isinstance(value, Module):
             self._modules[name] = value
         elif name in self.__dict__.get("_buffers", ()):
-            value = self._buffers[name] = np.asarray(value)
+            # None takes a buffer away, as it does a parameter.
+            if value is None:
+                del self._buffers[name]
+            else:
+                value = self._buffers[name] = np.asarray(value)
         object.__setattr__(self, name, value)
 
     if not TYPE_CHECKING:
@@ -101,10 +105,10 @@ class Module:
         """Adds an array that belongs to the module's state but that no optimiser moves.
 
         It becomes the attribute ``name``; running means and the like. Assigning to the attribute
-        replaces it, `double` and `float` convert it, and `state_dict` holds it.
+        replaces it (None takes it away), `double` and `float` convert it, and `state_dict` holds it.
         """
-        self._buffers[name] = array
-        object.__setattr__(self, name, array)
+        self._buffers[name] = np.asarray(array)
+        object.__setattr__(self, name, self._buffers[name])
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
         """Computes the output; every subclass writes its own."""
@@ -134,9 +138,19 @@ class Module:
     def _hear_backward(self, output: Any) -> None:
         # A recurrent layer gives its state beside its output, which stands first.
         spoken = output[0] if isinstance(output, tuple) else output
-        # Nothing comes back through a module without parameters that is given plain data.
-        if spoken.requires_grad:
+        # Nothing comes back through a module without parameters that is given plain data, nor to a dictionary.
+        if not isinstance(spoken, Tensor) or not spoken.requires_grad:
+            return
+        if spoken.node is not None:
             spoken.register_hook(lambda gradient: self._backward_hooks(self, gradient))
+            return
+
+        # A leaf, given back as it came, outlives this pass: it must not be told of it at the next.
+        def hear_once(gradient: Array) -> None:
+            handle.remove()
+            self._backward_hooks(self, gradient)
+
+        handle = spoken.register_hook(hear_once)
 
     # -------------------------------------------------------------------------------- listeners
 
@@ -295,6 +309,13 @@ class Module:
             return f"{name}({self.describe()})"
         parts = "\n".join(f"({key}): {module!r}" for key, module in self._modules.items())
         return f"{name}(\n" + "\n".join("  " + line for line in parts.splitlines()) + "\n)"
+
+
+def check_sizes(module: Module, **sizes: int) -> None:
+    """Whether each size is at least one."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{type(module).__name__} needs {name} >= 1, got {size}")
 
 
 def _dotted(prefix: str, name: str) -> str:

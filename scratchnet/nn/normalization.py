@@ -3,7 +3,7 @@
 import numpy as np
 
 from scratchnet.nn import functional as F
-from scratchnet.nn.module import Module, Parameter
+from scratchnet.nn.module import Module, Parameter, check_sizes
 from scratchnet.tape import Array
 from scratchnet.tensor import Tensor
 
@@ -24,8 +24,7 @@ class _Norm(Module):
         self, num_features: int, eps: float, momentum: float | None, affine: bool, track_running_stats: bool
     ) -> None:
         super().__init__()
-        if num_features < 1:
-            raise ValueError(f"{type(self).__name__} needs num_features >= 1, got {num_features}")
+        check_sizes(self, num_features=num_features)
         self.num_features = num_features
         self.eps = eps
         self.momentum = momentum

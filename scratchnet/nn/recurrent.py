@@ -9,7 +9,7 @@ import numpy as np
 
 from scratchnet.nn import functional as F
 from scratchnet.nn import init
-from scratchnet.nn.module import Module, Parameter
+from scratchnet.nn.module import Module, Parameter, check_sizes
 from scratchnet.ops.gru import gru
 from scratchnet.ops.lstm import lstm
 from scratchnet.ops.recurrent import concatenate
@@ -52,13 +52,6 @@ def weights_of(module: Module, suffix: str = "") -> Weights:
         getattr(module, f"bias_ih{suffix}", None),
         getattr(module, f"bias_hh{suffix}", None),
     )
-
-
-def check_sizes(module: Module, **sizes: int) -> None:
-    """Whether each size is at least one."""
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{type(module).__name__} needs {name} >= 1, got {size}")
 
 
 def check_nonlinearity(module: Module, nonlinearity: str) -> None:

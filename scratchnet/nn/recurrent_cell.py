@@ -4,13 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from scratchnet.nn.module import Module
+from scratchnet.nn.module import Module, check_sizes
 from scratchnet.nn.recurrent import (
     Weights,
     add_weights,
     as_data,
     check_nonlinearity,
-    check_sizes,
     check_state,
     pair_of_states,
     weights_of,

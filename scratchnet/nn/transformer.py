@@ -210,16 +210,9 @@ class TransformerDecoderLayer(Module):
             return self.dropout1(y)
 
         def look_up(x: Any) -> Tensor:
-            y, _ = self.multihead_attn(
-                x,
-                memory,
-                memory,
-                memory_key_padding_mask,
-                False,
-                memory_mask,
-                is_causal=memory_is_causal,
-                cache=cache,
-            )
+            masks = {"key_padding_mask": memory_key_padding_mask, "attn_mask": memory_mask}
+            causal = {"is_causal": memory_is_causal, "cache": cache}
+            y, _ = self.multihead_attn(x, memory, memory, need_weights=False, **masks, **causal)
             return self.dropout2(y)
 
         x = _residual(tgt, attend, self.norm1, self.norm_first)

@@ -7,14 +7,9 @@ import numpy as np
 
 from scratchnet.backward import sum_to_shape
 from scratchnet.fused import fused
-from scratchnet.ops.linalg import matmul
-from scratchnet.ops.shape import take, transpose
+from scratchnet.ops.linalg import matmul, swap
+from scratchnet.ops.shape import take
 from scratchnet.tape import Array, primitive
-
-
-def _swap(x: Any) -> Any:
-    """The last two axes exchanged; on arrays a view, which BLAS takes as it is."""
-    return transpose(x, axes=(*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
 
 
 def _normalise_(scores: Array, axis: int) -> Array:
@@ -42,7 +37,7 @@ masked_softmax.differentiate(lambda g, y, _x: y * (g - (g * y).sum(axis=-1, keep
 
 def attention_weights(query: Any, key: Any, mask: Any, *, scale: float) -> Any:
     """softmax(s Q Kᵀ + M), made of other primitives; shape (..., queries, keys)."""
-    scores = matmul(query * scale, _swap(key))
+    scores = matmul(query * scale, swap(key))
     return masked_softmax(scores if mask is None else scores + mask)
 
 
@@ -77,7 +72,7 @@ def _backward(
     # Gradients are laid out as what they belong to: heads then go back into rows without a copy.
     rooms = [np.empty_like(x) if want else None for x, want in zip((query, key, value), wanted, strict=False)]
     slope = _pull_back(g, saved, rooms, query, key, value, scale, factors)
-    mask_gradient = sum_to_shape(_swap(slope), mask.shape) if mask is not None and wanted[3] else None
+    mask_gradient = sum_to_shape(swap(slope), mask.shape) if mask is not None and wanted[3] else None
     return [*rooms, mask_gradient]
 
 
@@ -95,14 +90,14 @@ def _pull_back(
     weights, dropped, scaled, output = saved
     if rooms[2] is not None:
         np.matmul(dropped, g, out=rooms[2])
-    slope = np.matmul(value, _swap(g), out=_scores(query, key))
+    slope = np.matmul(value, swap(g), out=_scores(query, key))
     if factors is not None:
-        slope *= _swap(factors)
+        slope *= swap(factors)
     # Σ W W̄ over the keys equals Σ ȳ y over the columns, of which there are fewer.
     slope -= np.vecdot(g, output)[..., None, :]
     slope *= weights
     if rooms[0] is not None:
-        np.matmul(_swap(slope), key, out=rooms[0])
+        np.matmul(swap(slope), key, out=rooms[0])
         np.multiply(rooms[0], scale, out=rooms[0])
     if rooms[1] is not None:
         np.matmul(slope, scaled, out=rooms[1])
@@ -113,13 +108,13 @@ def _attend(
     query: Array, key: Array, value: Array, mask: Array | None, scale: float, factors: Array | None
 ) -> tuple[Array, tuple[Array, ...]]:
     scaled = query * scale
-    scores = np.matmul(key, _swap(scaled), out=_scores(query, key))
+    scores = np.matmul(key, swap(scaled), out=_scores(query, key))
     if mask is not None:
-        scores += _swap(mask)
+        scores += swap(mask)
     weights = _normalise_(scores, -2)
-    dropped = weights if factors is None else weights * _swap(factors)
+    dropped = weights if factors is None else weights * swap(factors)
     output = np.empty_like(query, shape=(*query.shape[:-1], value.shape[-1]))
-    np.matmul(_swap(dropped), value, out=output)
+    np.matmul(swap(dropped), value, out=output)
     return output, (weights, dropped, scaled, output)
 
 
@@ -167,7 +162,7 @@ def _packed_backward(
     rooms = [None, None, None] if room is None else list(room)
     query, key, value = packed
     slope = _pull_back(g, saved, rooms, query, key, value, scale, factors)
-    return [room, sum_to_shape(_swap(slope), mask.shape) if mask is not None and wanted[1] else None]
+    return [room, sum_to_shape(swap(slope), mask.shape) if mask is not None and wanted[1] else None]
 
 
 @fused(backward=_packed_backward, formula=_packed_formula)

@@ -45,7 +45,7 @@ def _backward(
     of_state = np.zeros((hidden, batch), g.dtype)
     # Laid out as in the forward pass: r, z, and the two parts of n.
     of_gates = np.empty((4, hidden, batch), g.dtype)
-    sums = of_gates.reshape(-1, batch)
+    sums = of_gates.reshape(4 * hidden, batch)
     weight = np.ascontiguousarray(weight_hh.T)
     scratch = np.empty((2, hidden, batch), g.dtype)
     arriving = in_order(g, reverse)
@@ -109,7 +109,7 @@ def gru(
     states = columns[:, -1 - hidden : -1]
     scratch = np.empty((hidden, batch), x.dtype)
     for step in range(steps):
-        np.matmul(weight, columns[step], out=gates[step].reshape(-1, batch))
+        np.matmul(weight, columns[step], out=gates[step].reshape(4 * hidden, batch))
         _step(gates[step], states[step], states[step + 1], scratch)
     output = recurrent.rows(states[1:], reverse)
     return output, (gates, states, output)

@@ -18,8 +18,7 @@ def _rows(x: Array, count: int) -> Array:
 
 def _mean(x: Any, axes: int) -> Any:
     """Mean over the last ``axes`` axes, kept."""
-    last = tuple(range(-axes, 0))
-    return x.sum(axis=last, keepdims=True) * (1.0 / math.prod(x.shape[-axes:]))
+    return x.mean(axis=tuple(range(-axes, 0)), keepdims=True)
 
 
 def _column_sums(rows: Array, room: Array | None, shape: tuple[int, ...]) -> Array:

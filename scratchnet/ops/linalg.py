@@ -10,8 +10,8 @@ from scratchnet.ops.shape import reshape, transpose
 from scratchnet.tape import Array, primitive
 
 
-def _swap(x: Any) -> Any:
-    """The last two axes exchanged."""
+def swap(x: Any) -> Any:
+    """The last two axes exchanged; on arrays a view, which BLAS takes as it is."""
     return transpose(x, axes=(*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
 
 
@@ -21,7 +21,7 @@ def matmul(x: Any, y: Any) -> Array:
     return np.matmul(x, y)
 
 
-matmul.differentiate(lambda g, _z, _x, y: matmul(g, _swap(y)), lambda g, _z, x, _y: matmul(_swap(x), g))
+matmul.differentiate(lambda g, _z, _x, y: matmul(g, swap(y)), lambda g, _z, x, _y: matmul(swap(x), g))
 
 
 def product(x: Any, y: Any) -> Any:
@@ -82,6 +82,6 @@ def linear(x: Any, weight: Any, bias: Any) -> tuple[Array, None]:
 
 linear.differentiate(
     lambda g, _y, _x, weight, _bias: product(g, weight),
-    lambda g, _y, x, _weight, _bias: matmul(_swap(_rows(g)), _rows(x)),
+    lambda g, _y, x, _weight, _bias: matmul(swap(_rows(g)), _rows(x)),
     lambda g, _y, _x, _weight, _bias: g,
 )

@@ -76,7 +76,8 @@ def cross_entropy(logits: Any, *, labels: Array, shares: Shares) -> tuple[Array,
 
     The shares s are one number, or an array with one for each row.
     """
-    powers = logits - np.maximum.reduce(logits, axis=1)[:, None]
+    # In C's order, which a transposed matrix has not: the places count along the rows, here and in the slope.
+    powers = np.subtract(logits, np.maximum.reduce(logits, axis=1)[:, None], order="C")
     places = _places(powers.shape, labels)
     chosen = powers.reshape(-1)[places]
     np.exp(powers, out=powers)
@@ -101,7 +102,7 @@ def cross_entropy_gradient(g: Any, logits: Any, *, labels: Array, shares: Shares
     x̄ᵢ = g sᵢ pᵢ (z̄ᵢ − ⟨z̄ᵢ, pᵢ⟩), the product with the Hessian of the loss; ḡ = Σ sᵢ (⟨z̄ᵢ, pᵢ⟩ − z̄ᵢ[lᵢ]).
     """
     probabilities = softmax(logits, axis=1)
-    slope = probabilities * _column(g * shares)
+    slope = np.multiply(probabilities, _column(g * shares), order="C")
     slope.reshape(-1)[_places(slope.shape, labels)] -= g * shares
     return slope, probabilities
 

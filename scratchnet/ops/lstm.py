@@ -60,7 +60,7 @@ def _backward(
     # Laid out as in the forward pass: o, i, f, g, and the cell's state before the step.
     of_gates = np.empty((5, hidden, batch), g.dtype)
     of_gates[4] = g[-1].T
-    products = of_gates[:4].reshape(-1, batch)
+    products = of_gates[:4].reshape(4 * hidden, batch)
     weight = np.ascontiguousarray(np.roll(weight_hh, hidden, axis=0).T)
     scratch = np.empty((4, hidden, batch), g.dtype)
     arriving = in_order(g[:-1], reverse)
@@ -129,7 +129,7 @@ def lstm(
     scratch = np.empty((2, hidden, batch), x.dtype)
     for step in range(steps):
         sums = gates[step, :4]
-        np.matmul(weight, columns[step], out=sums.reshape(-1, batch))
+        np.matmul(weight, columns[step], out=sums.reshape(4 * hidden, batch))
         _step(gates[step], gates[step + 1, 4], states[step], scratch)
     output = np.empty((steps + 1, batch, hidden), x.dtype)
     output[:-1] = in_order(states, reverse).transpose(0, 2, 1)

@@ -143,6 +143,13 @@ def test_a_swiglu_has_three_maps_that_start_apart() -> None:
     np.testing.assert_array_equal(block.down_proj.weight.numpy(), again.down_proj.weight.numpy())
 
 
+@pytest.mark.parametrize("name", ["LeakyReLU", "Softplus", "ELU", "CELU", "AlphaDropout"])
+def test_an_argument_of_float64_does_not_widen_float32(name: str) -> None:
+    # What a sweep over np.linspace gives: NumPy takes its own float64, unlike Python's float, for wider data.
+    layer = getattr(nn, name)(np.float64(0.5))
+    assert layer(np.ones((2, 3), np.float32)).dtype == np.float32
+
+
 def test_plain_data_takes_the_dtype_of_the_slopes() -> None:
     assert nn.PReLU()(np.ones((2, 3))).dtype == np.float32
 

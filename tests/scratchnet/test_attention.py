@@ -75,6 +75,13 @@ def test_a_query_that_sees_no_key_gets_zeros_and_passes_no_gradient(need_weights
         np.testing.assert_array_equal(weights.numpy()[0, 0], np.zeros(3))
 
 
+def test_a_mask_of_numbers_may_be_a_list() -> None:
+    attention, x = nn.MultiheadAttention(4, 2, batch_first=True, rng=0), np.ones((1, 3, 4))
+    mask = np.triu(np.full((3, 3), -1e9), 1)
+    output, _ = attention(x, x, x, attn_mask=[mask.tolist()] * 2)
+    np.testing.assert_array_equal(output.numpy(), attention(x, x, x, attn_mask=mask)[0].numpy())
+
+
 def test_a_causal_mask_needs_no_mask_beside_it() -> None:
     block = nn.MultiheadAttention(6, 2, batch_first=True, rng=0).double()
     x = numbers(2, 4, 6)

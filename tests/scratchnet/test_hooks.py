@@ -4,8 +4,11 @@ import copy
 import pickle
 from typing import Any
 
+import numpy as np
 import pytest
 
+import scratchnet as sn
+from scratchnet import nn
 from scratchnet.hooks import Hooks
 
 
@@ -74,3 +77,13 @@ def test_copies_have_no_listeners() -> None:
 def test_a_listener_that_cannot_be_called_is_refused() -> None:
     with pytest.raises(TypeError, match="a hook needs a callable, got int"):
         Hooks().add(3)  # type: ignore[arg-type]
+
+
+def test_a_leaf_that_a_module_gives_back_as_it_came_is_heard_once_a_pass() -> None:
+    heard = []
+    module = nn.Identity()
+    module.register_backward_hook(lambda _module, gradient: heard.append(gradient.item()))
+    leaf = sn.Tensor(np.array(2.0), requires_grad=True)
+    for _ in range(3):
+        (module(leaf) * 5.0).backward()
+    assert heard == [5.0, 5.0, 5.0]

@@ -31,11 +31,14 @@ def test_equal_logits_cost_the_logarithm_of_the_number_of_classes() -> None:
     assert nn.CrossEntropyLoss()(np.zeros((4, 10)), [0, 3, 5, 9]).item() == pytest.approx(np.log(10))
 
 
-def test_its_gradient_is_the_softmax_minus_the_one_hot_target_over_the_batch() -> None:
-    x = sn.Tensor(LOGITS, requires_grad=True)
+@pytest.mark.parametrize("layout", ["C", "F"])
+def test_its_gradient_is_the_softmax_minus_the_one_hot_target_over_the_batch(layout: Any) -> None:
+    x = sn.Tensor(LOGITS.copy(layout), requires_grad=True)
+    (recorded,) = sn.grad(nn.CrossEntropyLoss()(x, LABELS), [x], create_graph=True)
     nn.CrossEntropyLoss()(x, LABELS).backward()
     expected = (np.exp(log_softmax(LOGITS)) - np.eye(3)[LABELS]) / 5
     np.testing.assert_allclose(np.asarray(x.grad), expected, rtol=1e-13)
+    np.testing.assert_allclose(recorded.numpy(), expected, rtol=1e-13)
 
 
 def test_reductions_are_of_one_and_the_same_list_of_losses() -> None:

@@ -150,6 +150,13 @@ def test_double_and_float_convert_every_parameter_and_forget_gradients() -> None
     assert {p.dtype for p in model.float().parameters()} == {np.dtype(np.float32)}
 
 
+def test_none_takes_a_buffer_away() -> None:
+    layer = nn.BatchNorm1d(2)
+    layer.running_mean = layer.running_var = None
+    assert layer.running_mean is None
+    assert list(dict(layer.named_buffers())) == ["num_batches_tracked"]
+
+
 def test_zero_grad_leaves_none() -> None:
     model = Network()
     model(np.ones((1, 3))).sum().backward()
@@ -277,6 +284,17 @@ def test_a_backward_hook_on_a_module_that_no_gradient_reaches_lets_the_network_r
     model = nn.Sequential(nn.ReLU(), nn.Linear(3, 2))
     model[0].register_backward_hook(lambda *_: pytest.fail("no gradient is wanted here"))
     model(np.ones((1, 3), np.float32)).sum().backward()
+
+
+def test_a_backward_hook_on_a_module_that_gives_no_tensor_lets_the_network_run() -> None:
+    class Named(Scale):
+        def forward(self, x: Any) -> Any:
+            return {"output": super().forward(x)}
+
+    model = Named()
+    model.register_backward_hook(lambda *_: None)
+    model(np.ones(3))["output"].sum().backward()
+    assert np.asarray(model.factor.grad).item() == 3
 
 
 def test_a_removed_hook_is_not_told_even_of_a_pass_that_has_begun() -> None:

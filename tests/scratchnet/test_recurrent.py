@@ -254,6 +254,15 @@ def test_plain_float64_data_does_not_widen_a_float32_layer(kind: str) -> None:
 
 
 @every_layer
+def test_an_empty_batch_gives_no_states_and_zero_gradients(kind: str) -> None:
+    layer = make(kind, 3, 2, rng=0)
+    output, _ = layer(np.zeros((4, 0, 3)))
+    output.sum().backward()
+    assert output.shape == (4, 0, 2)
+    assert not any(parameter.grad.numpy().any() for parameter in layer.parameters())
+
+
+@every_layer
 def test_a_layer_refuses_what_does_not_fit(kind: str) -> None:
     layer = getattr(nn, kind)(3, 4, num_layers=2)
     with pytest.raises(ValueError, match=rf"{kind} needs an input of shape \(steps, batch, 3\).*\(5, 2, 7\)"):

@@ -163,6 +163,10 @@ def test_methods_have_the_derivatives_that_differences_have(method: Callable[[An
     sn.check_gradients(lambda: (method(x) * 0.5).sum(), [x], rng=0)
 
 
+def test_the_mean_of_nothing_is_nan() -> None:
+    assert np.isnan(sn.Tensor(np.zeros((0, 3))).mean().item())
+
+
 def test_a_tensor_is_gone_through_row_by_row() -> None:
     np.testing.assert_array_equal([row.numpy() for row in sn.Tensor(A)], A)
     with pytest.raises(TypeError, match="len"):
@@ -190,6 +194,9 @@ def test_a_number_is_formatted_as_one_and_compared_as_one() -> None:
     assert loss >= sn.Tensor(np.array(0.25))
     assert (sn.Tensor([1.0, 3.0]) > 2).tolist() == [False, True]
     assert (sn.Tensor([1.0, 3.0]) <= 1).tolist() == [True, False]
+    assert (sn.Tensor([1, 3]) == np.array([1, 2])).tolist() == [True, False]
+    assert (sn.Tensor([1, 3]) != sn.Tensor([1, 2])).mean() == 0.5
+    assert {loss: 1}[loss] == 1
 
 
 def test_a_loss_that_is_not_finite_is_told() -> None:

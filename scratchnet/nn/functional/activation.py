@@ -2,8 +2,6 @@
 
 from typing import Any, Literal
 
-import numpy as np
-
 from scratchnet.ops import activation, elementwise
 from scratchnet.ops import reduction as reductions
 from scratchnet.tensor import Tensor, as_tensor
@@ -43,7 +41,7 @@ def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     """
     if min_val > max_val:
         raise ValueError(f"hardtanh needs min_val <= max_val, got {min_val} and {max_val}")
-    return activation.hardtanh(as_tensor(input), low=min_val, high=max_val)
+    return activation.hardtanh(as_tensor(input), low=float(min_val), high=float(max_val))
 
 
 def hardsigmoid(input: Any) -> Tensor:  # noqa: A002
@@ -58,7 +56,7 @@ def hardswish(input: Any) -> Tensor:  # noqa: A002
 
 def leaky_relu(input: Any, negative_slope: float = 0.01) -> Tensor:  # noqa: A002
     """x where x > 0, else x times the slope."""
-    return activation.leaky_relu(as_tensor(input), slope=negative_slope)
+    return activation.leaky_relu(as_tensor(input), slope=float(negative_slope))
 
 
 def prelu(input: Any, weight: Tensor) -> Tensor:  # noqa: A002
@@ -71,8 +69,7 @@ def prelu(input: Any, weight: Tensor) -> Tensor:  # noqa: A002
     Raises:
         ValueError: If there are several slopes, but not one for each channel.
     """
-    # Plain data takes the weight's dtype.
-    x = input if isinstance(input, Tensor) else Tensor(np.asarray(input, weight.dtype))
+    x = as_tensor(input, weight.dtype)
     if weight.ndim != 1 or (weight.size != 1 and (x.ndim < 2 or x.shape[1] != weight.size)):
         raise ValueError(
             f"prelu needs a slope for each channel of axis 1, or one for all: "
@@ -113,7 +110,7 @@ def mish(input: Any) -> Tensor:  # noqa: A002
 
 def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:  # noqa: A002
     """ln(1 + e^(βx)) / β, or x itself where βx exceeds the threshold."""
-    return activation.softplus(as_tensor(input), beta=beta, threshold=threshold)
+    return activation.softplus(as_tensor(input), beta=float(beta), threshold=float(threshold))
 
 
 def softsign(input: Any) -> Tensor:  # noqa: A002
@@ -129,7 +126,7 @@ def logsigmoid(input: Any) -> Tensor:  # noqa: A002
 
 def elu(input: Any, alpha: float = 1.0) -> Tensor:  # noqa: A002
     """x where x > 0, else α (eˣ − 1)."""
-    return activation.elu(as_tensor(input), alpha=alpha, rate=1.0, factor=1.0)
+    return activation.elu(as_tensor(input), alpha=float(alpha), rate=1.0, factor=1.0)
 
 
 def selu(input: Any) -> Tensor:  # noqa: A002
@@ -145,7 +142,7 @@ def celu(input: Any, alpha: float = 1.0) -> Tensor:  # noqa: A002
     """
     if alpha == 0:
         raise ValueError("celu needs alpha other than 0, got 0; relu is its limit")
-    return activation.elu(as_tensor(input), alpha=alpha, rate=1 / alpha, factor=1.0)
+    return activation.elu(as_tensor(input), alpha=float(alpha), rate=1 / float(alpha), factor=1.0)
 
 
 # -------------------------------------------------------------------------------- along an axis

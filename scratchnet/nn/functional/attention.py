@@ -59,7 +59,7 @@ def scaled_dot_product_attention(
         key,
         value,
         mask,
-        scale=1.0 / math.sqrt(query.shape[-1]) if scale is None else scale,
+        scale=1.0 / math.sqrt(query.shape[-1]) if scale is None else float(scale),
         factors=dropout_factors(shape, query.dtype, dropout_p, rng),
     )
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from scratchnet.ops import linalg
-from scratchnet.tensor import Tensor
+from scratchnet.tensor import Tensor, as_tensor
 
 
 def bilinear(input1: Any, input2: Any, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -20,8 +20,7 @@ def bilinear(input1: Any, input2: Any, weight: Tensor, bias: Tensor | None = Non
     Raises:
         ValueError: If the shapes do not fit.
     """
-    # Plain data takes the weight's dtype.
-    a, b = (x if isinstance(x, Tensor) else Tensor(np.asarray(x, weight.dtype)) for x in (input1, input2))
+    a, b = as_tensor(input1, weight.dtype), as_tensor(input2, weight.dtype)
     outputs, *sizes = weight.shape
     if a.shape[:-1] != b.shape[:-1] or [*a.shape[-1:], *b.shape[-1:]] != sizes:
         raise ValueError(

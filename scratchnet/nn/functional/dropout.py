@@ -4,13 +4,14 @@ from typing import Any
 
 import numpy as np
 
+from scratchnet.nn.functional.activation import SELU_ALPHA, SELU_SCALE
 from scratchnet.ops.elementwise import scale
 from scratchnet.rng import RNGLike
 from scratchnet.tape import Array
 from scratchnet.tensor import Tensor, as_tensor
 
 # Where SELU saturates, and hence what a dropped unit is set to by `alpha_dropout`.
-SELU_FLOOR = -1.0507009873554804934193349852946 * 1.6732632423543772848170429916717
+SELU_FLOOR = -SELU_SCALE * SELU_ALPHA
 
 
 def dropout(
@@ -79,6 +80,7 @@ def alpha_dropout(input: Any, p: float = 0.5, training: bool = False, rng: RNGLi
         return x
     if p == 1:
         return scale(x, factor=np.zeros((), x.dtype))
+    p = float(p)
     a = ((1 - p) * (1 + p * SELU_FLOOR**2)) ** -0.5
     kept = _keep(x.shape, p, x.dtype, rng)
     # a α' where dropped, and b everywhere.

@@ -86,7 +86,7 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tens
     check_same_shape("cosine_similarity", x, x2, "second input")
     y = floats("cosine_similarity", like(x, x2))
     # Squares are compared with the square: a root has no gradient at zero.
-    squares = [loss.clip((z * z).sum(dim), low=eps * eps, high=math.inf) for z in (x, y)]
+    squares = [loss.clip((z * z).sum(dim), low=float(eps * eps), high=math.inf) for z in (x, y)]
     return (x * y).sum(dim) / (squares[0].sqrt() * squares[1].sqrt())
 
 

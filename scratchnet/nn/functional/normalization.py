@@ -1,7 +1,6 @@
 """Batch, group and instance normalisation as functions, and what is divided by its own size."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -129,7 +128,7 @@ def normalize(input: Any, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps: f
     x = as_tensor(input)
     powers = x * x if p == 2 else x.abs() ** p
     # The bound on the sum and not on its root, whose slope at zero is infinite.
-    size = activation.hardtanh(powers.sum(dim, keepdims=True), low=eps**p, high=math.inf)
+    size = activation.hardtanh(powers.sum(dim, keepdims=True), low=float(eps**p), high=math.inf)
     return x / (size.sqrt() if p == 2 else size ** (1 / p))
 
 
@@ -171,7 +170,8 @@ def local_response_norm(
 
 def _with_channels(caller: str, value: Any, *per_channel: Any) -> Tensor:
     """The input as a tensor, if everything fits its channels."""
-    x = _tensor(value, [given.dtype for given in per_channel if given is not None])
+    # Plain data takes the layer's dtype.
+    x = as_tensor(value, next((given.dtype for given in per_channel if given is not None), None))
     if x.ndim < 2:
         raise ValueError(f"{caller} needs an input of shape (batch, channels, ...), got {x.shape}")
     for given in per_channel:
@@ -181,11 +181,6 @@ def _with_channels(caller: str, value: Any, *per_channel: Any) -> Tensor:
                 f"channel of the input of shape {x.shape}, got {given.shape}"
             )
     return x
-
-
-def _tensor(value: Any, dtypes: Sequence[Any]) -> Tensor:
-    """The tensor itself; plain data takes the layer's dtype."""
-    return as_tensor(value if isinstance(value, Tensor) or not dtypes else np.asarray(value, dtypes[0]))
 
 
 def _check_count(caller: str, owner: str, count: int, x: Tensor) -> None:
