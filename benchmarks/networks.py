@@ -81,6 +81,8 @@ PERCEPTRONS = [
     _perceptron((*[256] * 20, 10), 64, 1.0, 10, "MLP of 20 layers of 256"),
     _perceptron((1024, 2048, 2048, 1000), 256, 0.95, 2),
 ]
+# Too small to count: it loads the libraries and starts their threads.
+WARM_UP = _perceptron((4, 4, 2), 4, 0.0, 3)
 NETWORKS = [
     *PERCEPTRONS,
     _convolutional(28, 4),

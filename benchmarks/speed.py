@@ -14,8 +14,8 @@ from benchmarks.by_hand import gradient_by_hand
 from benchmarks.networks import NETWORKS, PERCEPTRONS, Network, train_both
 from benchmarks.timing import Row, ratios, row
 
-TURNS = 15
-WARM_UP = 3
+TURNS = 11
+WARM_UP = 2
 DEAREST_GRADIENT = 1.2
 DEAREST_PRODUCT = 3.0
 
