@@ -205,9 +205,7 @@ def _layer_modules(model: sn.nn.Module, name: str) -> dict[str, sn.nn.Module]:
         ".".join(filter(None, (name, path))) or type(model).__name__: module
         for path, module in model.named_modules()
         if PARAMETRIZED not in path.split(".")
-        and (
-            _own_parameters("", module) or not (_parts(module) or isinstance(module, sn.nn.Sequential))
-        )
+        and (_own_parameters("", module) or not (_parts(module) or isinstance(module, sn.nn.Sequential)))
     }
 
 

@@ -80,7 +80,7 @@ def test_every_way_of_computing_it_equals_the_definition(
     # The gradient of a linear map, told by what it does to every direction.
     for tensor, zeros in zip(inputs, ((0, 1), (1, 0)), strict=False):
         direction = rng.standard_normal(tensor.shape)
-        moved = (direction, weight) if zeros == (0, 1) else (x, direction)
+        moved: tuple[Array, Array] = (direction, weight) if zeros == (0, 1) else (x, direction)
         ahead = (plain(*moved, geometry) * g).sum()
         assert tensor.grad is not None
         assert (tensor.grad.numpy() * direction).sum() == pytest.approx(ahead, rel=tolerance * 100)
@@ -96,7 +96,7 @@ def test_each_gradient_alone_equals_that_of_both_together(way: Any) -> None:
     rng = np.random.default_rng(1)
     x, weight = rng.standard_normal((2, shape[1] * geometry.groups, *space)), rng.standard_normal(shape)
     g = rng.standard_normal(convolve(x, weight, None, geometry=geometry).shape)
-    found = []
+    found: list[list[Any]] = []
     for wants_x, wants_weight in ((True, True), (True, False), (False, True)):
         inputs = [sn.Tensor(x, requires_grad=wants_x), sn.Tensor(weight, requires_grad=wants_weight)]
         convolve(*inputs, None, geometry=geometry).backward(g)
@@ -299,10 +299,10 @@ def test_an_input_that_does_not_fit_is_an_error_with_both_shapes(
             "Conv2d needs kernel_size to be one whole number or 2, each >= 1, got 0",
         ),
         (lambda: nn.Conv2d(3, 4, (3, 3, 3)), r"kernel_size .*got \(3, 3, 3\)"),
-        (lambda: nn.Conv2d(3, 4, 1.5), "kernel_size .*got 1.5"),
+        (lambda: nn.Conv2d(3, 4, 1.5), "kernel_size .*got 1.5"),  # type: ignore[arg-type]
         (lambda: nn.Conv2d(3, 4, 3, stride=0), "stride .*>= 1"),
         (lambda: nn.Conv2d(3, 4, 3, padding=-1), "padding .*>= 0"),
-        (lambda: nn.Conv2d(3, 4, 3, padding="full"), "padding .*got 'full'"),
+        (lambda: nn.Conv2d(3, 4, 3, padding="full"), "padding .*got 'full'"),  # type: ignore[arg-type]
         (lambda: nn.Conv2d(3, 4, 3, padding_mode="reflect"), "padding_mode 'zeros', got 'reflect'"),
         (lambda: nn.Conv2d(3, 4, 3, padding="same", stride=2), "stride of 1 for padding='same'"),
     ],
