@@ -36,13 +36,13 @@ def _derivatives(network: Network) -> Iterator[Row]:
     model, criterion = network.make(sn.nn), network.criterion(sn.nn)
     x, y = network.data()
     parameters = list(model.parameters())
-    sn.optim.SGD(parameters, lr=0.1)  # lays the parameters out, as in training
+    optimizer = sn.optim.SGD(parameters, lr=0.1)  # lays the parameters out, as in training
     rng = np.random.default_rng(0)
     vectors = [rng.standard_normal(p.shape).astype(np.float32) for p in parameters]
     product = sn.make_hvp(lambda: criterion(model(x), y), parameters)
 
     def gradient() -> None:
-        model.zero_grad()
+        optimizer.zero_grad()
         criterion(model(x), y).backward()
 
     by_hand = gradient_by_hand([p.numpy() for p in parameters], x, y)
