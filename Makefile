@@ -17,6 +17,8 @@ demo: $(VENV)/installed
 # core runs tests of its own instead.
 test test-slow test-without-torch: export OPENBLAS_NUM_THREADS = 1
 test test-slow test-without-torch: export OMP_NUM_THREADS = 1
+# All of them must collect the same tests, by names in which a set may stand.
+test test-slow test-without-torch: export PYTHONHASHSEED = 0
 PYTEST = pytest --numprocesses auto --dist worksteal
 
 test: $(VENV)/installed-dev

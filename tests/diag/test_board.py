@@ -227,7 +227,7 @@ class TestLayout:
             (("Curvature", "sharpness"), {"sharpness"}),
             (("Curvature", "top_eigenvalues"), {"top_eigenvalues/0", "top_eigenvalues/1"}),
         ],
-        ids=str,
+        ids=lambda value: str(value) if isinstance(value, tuple) else str(sorted(value)),
     )
     def test_a_chart_shows_the_tags_of_its_quantity_and_no_other(self, board, tmp_path, chart, tags):
         board.write(0, READINGS)
