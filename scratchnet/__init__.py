@@ -22,6 +22,7 @@ from scratchnet.derivatives import (
     vjp,
 )
 from scratchnet.heap import keep_freed_memory
+from scratchnet.joining import cat, stack
 from scratchnet.serialization import load, load_metadata, save
 from scratchnet.summary import summary
 from scratchnet.tape import is_recording, no_grad
@@ -31,6 +32,7 @@ keep_freed_memory()
 
 __all__ = [
     "Tensor",
+    "cat",
     "check_gradients",
     "data",
     "forward_hvp",
@@ -50,6 +52,7 @@ __all__ = [
     "optim",
     "per_example_gradients",
     "save",
+    "stack",
     "summary",
     "vjp",
 ]

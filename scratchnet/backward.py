@@ -159,25 +159,19 @@ def walk(
         wanted = [edge is not None and (useful is None or edge in useful) for edge in node.edges]
         rooms = _rooms(node.edges, pending) if fills_rooms and node.primitive.takes_rooms else None
         gradients = node.primitive.pull_back(node, total, wanted, make, rooms)
-        _add(pending, node.edges, gradients)
+        for edge, gradient in zip(node.edges, gradients, strict=True):
+            if edge is None or gradient is None:
+                continue
+            shape = edge.shape if type(edge) is Node else edge.array.shape  # type: ignore[union-attr]
+            if gradient.shape != shape:
+                gradient = sum_to_shape(gradient, shape)
+            pending[edge] = pending[edge] + gradient if edge in pending else gradient
         if not retain:
             node.free()
     for leaf, total in pending.items():
-        if leaf.hooks:
-            _tell(leaf, total)
-        if targets is None or leaf in targets:
-            found[leaf] = total
-    return found
-
-
-def _add(pending: dict[Edge, Any], edges: Sequence[Edge | None], gradients: Iterable[Any]) -> None:
-    for edge, gradient in zip(edges, gradients, strict=True):
-        if gradient is None or edge is None:
-            continue
-        shape = edge.shape if isinstance(edge, Node) else edge.array.shape
-        if gradient.shape != shape:
-            gradient = sum_to_shape(gradient, shape)
-        pending[edge] = pending[edge] + gradient if edge in pending else gradient
+        _tell(leaf, total)
+    # What is still pending has arrived at leaves, for every node has handed on what it got.
+    return found | {leaf: total for leaf, total in pending.items() if targets is None or leaf in targets}
 
 
 def order_of(roots: Iterable[Edge], until: Collection[Edge | None] = ()) -> list[Node]:
@@ -232,27 +226,29 @@ def _seed(output: Variable, gradient: Any, create_graph: bool) -> Any:
 
 
 def _tell(speaker: Any, gradient: Any) -> None:
-    speaker.hooks(gradient.array if isinstance(gradient, Variable) else gradient)
+    if speaker.hooks:
+        speaker.hooks(gradient.array if isinstance(gradient, Variable) else gradient)
 
 
 def _rooms(edges: Sequence[Edge | None], pending: Mapping[Edge, Any]) -> list[Array | None]:
     """For each input that is a leaf without a gradient yet, its place in an optimiser's flat buffer."""
     rooms: list[Array | None] = []
+    # A second contribution to a leaf must not overwrite the first, be it the same leaf as another input.
+    taken = set()
     for edge in edges:
-        # A second contribution to a leaf must not overwrite the first, be it the same leaf as another input.
-        is_free = (
-            isinstance(edge, Variable)
-            and edge.grad is None
-            and edge not in pending
-            and sum(other is edge for other in edges) == 1
-        )
-        rooms.append(edge.grad_buffer if is_free else None)  # type: ignore[union-attr]
+        is_leaf = edge is not None and type(edge) is not Node
+        if is_leaf and edge.grad is None and edge not in pending and edge not in taken:  # type: ignore[union-attr]
+            taken.add(edge)
+            rooms.append(edge.grad_buffer)  # type: ignore[union-attr]
+        else:
+            rooms.append(None)
     return rooms
 
 
 def _accumulate(leaf: Any, gradient: Any) -> None:
     if isinstance(gradient, Variable):
-        leaf.grad = gradient if leaf.grad is None else leaf.grad + gradient
+        # A product with one is a tensor of its own, where rules hand one to several leaves.
+        leaf.grad = gradient * 1.0 if leaf.grad is None else leaf.grad + gradient  # type: ignore[operator]
         return
     # An array of its own, because rules may hand one array to several leaves.
     own = np.empty_like(leaf.array) if leaf.grad_buffer is None else leaf.grad_buffer

@@ -26,9 +26,16 @@ class Fused(Primitive):
         self.keeps_all = True
 
     def differentiate(self, *rules: Any) -> None:
-        """Rules for the second derivative, where they cost less than to run the formula again."""
+        """Rules for the second derivative, where they cost less than to run the formula again.
+
+        An input that neither they nor the backward pass reads, as its leading underscore says, is not kept.
+        """
         super().differentiate(*rules)
-        self.keeps_all = True
+        inputs = list(inspect.signature(self.backward).parameters)[3 : 3 + len(rules)]
+        self.keeps = tuple(
+            keep or not name.startswith("_") for keep, name in zip(self.keeps, inputs, strict=True)
+        )
+        self.keeps_all = all(self.keeps)
 
     def _output_of(self, *inputs: Any, **constants: Any) -> Any:
         return self.compute(*inputs, **constants)[0]
@@ -38,9 +45,7 @@ class Fused(Primitive):
     ) -> Variable:
         """Computes the output, keeps what the backward pass wants, and puts both on the tape."""
         output, saved = self.compute(*arrays, **constants)
-        node = Node(self, edges, arrays, output, constants)
-        node.saved = saved
-        return make(output, node)
+        return make(output, Node(self, edges, arrays, output, constants, saved))
 
     def pull_back(
         self,

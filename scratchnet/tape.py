@@ -121,6 +121,7 @@ class Node:
         arrays: Sequence[Any],
         output: Array,
         constants: dict[str, Any],
+        saved: Any = None,
     ) -> None:
         self.primitive = primitive
         self.edges = edges
@@ -128,7 +129,7 @@ class Node:
         self.output = output if primitive.keeps_output else None
         self.shape = output.shape
         self.constants = constants
-        self.saved: Any = None
+        self.saved = saved
         # A node lies deeper than whatever it was computed from: sorting by depth is a topological order.
         depth = 0
         for edge in edges:

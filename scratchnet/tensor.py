@@ -70,7 +70,7 @@ class Tensor(Variable):
         """A tensor with a place on the tape already; a parameter's results are plain tensors."""
         # As `_place`, without the call: each recorded operation comes through here.
         tensor = Tensor.__new__(Tensor)
-        tensor.array = np.asarray(array)
+        tensor.array = array if type(array) is np.ndarray else np.asarray(array)
         tensor.node = node
         tensor.requires_grad = node is not None
         tensor.grad = tensor.grad_buffer = tensor.hooks = None

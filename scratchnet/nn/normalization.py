@@ -46,11 +46,10 @@ class _Norm(Module):
             )
 
     def _next_momentum(self) -> float:
-        """How far the running statistics move; counts the batch."""
-        if self.num_batches_tracked is None:
+        """How far the running statistics move at the next batch."""
+        if self.momentum is not None or self.num_batches_tracked is None:
             return self.momentum or 0.0
-        self.num_batches_tracked += 1
-        return 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
+        return 1 / (int(self.num_batches_tracked) + 1)
 
     def describe(self) -> str:
         """The constructor's arguments, for the text form."""
@@ -78,7 +77,7 @@ class _BatchNorm(_Norm):
         x = x if isinstance(x, Tensor) else np.asarray(x)
         self._check(x, channels=1)
         takes_batch = self.training or self.running_mean is None
-        return F.batch_norm(
+        output = F.batch_norm(
             x,
             self.running_mean,
             self.running_var,
@@ -88,6 +87,10 @@ class _BatchNorm(_Norm):
             self._next_momentum() if self.training else 0.0,
             self.eps,
         )
+        # Behind the computation, for a batch that is refused has not been seen.
+        if self.training and self.num_batches_tracked is not None:
+            self.num_batches_tracked += 1
+        return output
 
 
 class BatchNorm1d(_BatchNorm):

@@ -9,12 +9,12 @@ import numpy as np
 
 from scratchnet.nn import functional as F
 from scratchnet.nn import init
+from scratchnet.nn.functional.dropout import check_probability
 from scratchnet.nn.module import Module, Parameter, check_sizes
 from scratchnet.ops.gru import gru
 from scratchnet.ops.lstm import lstm
-from scratchnet.ops.recurrent import concatenate
 from scratchnet.ops.rnn import Nonlinearity, rnn
-from scratchnet.ops.shape import reshape, transpose
+from scratchnet.ops.shape import concatenate, reshape, transpose
 from scratchnet.rng import RNGLike
 from scratchnet.tape import Variable
 from scratchnet.tensor import Tensor
@@ -123,8 +123,7 @@ class RecurrentLayer(Module):
 
     def _checked_dropout(self, dropout: float, num_layers: int) -> float:
         name = type(self).__name__
-        if not 0 <= dropout <= 1:
-            raise ValueError(f"{name} needs a dropout in [0, 1], got {dropout}")
+        check_probability(name, dropout)
         if dropout and num_layers == 1:
             warnings.warn(
                 f"{name} drops between layers, and has one: dropout={dropout} does nothing; "

@@ -49,11 +49,13 @@ def _linear_backward(
     _bias: Array | None,
     rooms: Sequence[Array | None],
 ) -> list[Array | None]:
-    rows = _rows(g)
+    if g.ndim != 2:
+        of_rows = _linear_backward(_rows(g), None, wanted, _rows(x), weight, _bias, rooms)
+        return [None if of_rows[0] is None else of_rows[0].reshape(x.shape), *of_rows[1:]]
     return [
-        np.matmul(rows, weight).reshape(x.shape) if wanted[0] else None,
-        np.matmul(rows.T, _rows(x), out=rooms[1]) if wanted[1] else None,
-        np.add.reduce(rows, axis=0, out=rooms[2]) if wanted[2] else None,
+        np.matmul(g, weight) if wanted[0] else None,
+        np.matmul(g.T, x, out=rooms[1]) if wanted[1] else None,
+        np.add.reduce(g, axis=0, out=rooms[2]) if wanted[2] else None,
     ]
 
 
@@ -63,7 +65,7 @@ def linear(x: Any, weight: Any, bias: Any) -> tuple[Array, None]:
 
     W has the shape (outputs, inputs), as in PyTorch; b may be None.
     """
-    if not np.ndim(x) or weight.ndim != 2 or x.shape[-1] != weight.shape[1]:
+    if weight.ndim != 2 or getattr(x, "shape", ())[-1:] != weight.shape[1:]:
         raise ValueError(
             f"linear needs a last axis of {weight.shape[-1]} for its weight of shape {weight.shape}, "
             f"got an input of shape {np.shape(x)}"
@@ -73,11 +75,13 @@ def linear(x: Any, weight: Any, bias: Any) -> tuple[Array, None]:
             f"linear needs a bias of shape {weight.shape[:1]} for its weight of shape {weight.shape}, "
             f"got {bias.shape}"
         )
-    # One product of two matrices: a stack of them would go to BLAS one by one.
-    output = np.matmul(_rows(x), weight.T)
+    if x.ndim != 2:
+        # One product of two matrices: a stack of them would go to BLAS one by one.
+        return linear.forward(_rows(x), weight, bias).reshape(*x.shape[:-1], len(weight)), None
+    output = np.matmul(x, weight.T)
     if bias is not None:
         output += bias
-    return output if x.ndim == 2 else output.reshape(*x.shape[:-1], len(weight)), None
+    return output, None
 
 
 linear.differentiate(

@@ -10,7 +10,7 @@ from scratchnet.ops import recurrent
 from scratchnet.ops.elementwise import sigmoid, tanh
 from scratchnet.ops.linalg import linear
 from scratchnet.ops.recurrent import in_order
-from scratchnet.ops.shape import reshape
+from scratchnet.ops.shape import concatenate, reshape
 from scratchnet.tape import Array
 
 
@@ -36,7 +36,7 @@ def _formula(
 
     output = recurrent.unrolled(x, h, weight_hh, step, reverse)
     last = reshape(cell, shape=(1, batch, hidden), original=(batch, hidden))
-    return recurrent.concatenate([output, last], 0)
+    return concatenate([output, last], 0)
 
 
 def _backward(

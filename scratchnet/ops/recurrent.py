@@ -10,34 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from scratchnet.ops.shape import reshape, take
-from scratchnet.tape import Array, primitive
-
-
-@primitive
-def append(x: Any, y: Any, *, axis: int, size: int) -> Array:
-    """z is x and then y along an axis, on which x has the given size; x̄ and ȳ are the two parts of z̄."""
-    return np.concatenate((x, y), axis=axis)
-
-
-def _part(z: Any, axis: int, *limits: int | None) -> Any:
-    return take(z, index=(slice(None),) * axis + (slice(*limits),), shape=z.shape)
-
-
-append.differentiate(
-    lambda g, _z, _x, _y, axis, size: _part(g, axis, size),
-    lambda g, _z, _x, _y, axis, size: _part(g, axis, size, None),
-)
-
-
-def concatenate(parts: Sequence[Any], axis: int) -> Any:
-    """All parts, one after the other along an axis that is counted from the front."""
-    if len(parts) == 1:
-        return parts[0]
-    # Halves of halves, so that an element is copied log n times and not n times.
-    half = len(parts) // 2
-    first, rest = concatenate(parts[:half], axis), concatenate(parts[half:], axis)
-    return append(first, rest, axis=axis, size=first.shape[axis])
+from scratchnet.ops.shape import concatenate, part, reshape
+from scratchnet.tape import Array
 
 
 def columns(x: Array, h: Array | None, hidden: int) -> Array:
@@ -84,7 +58,7 @@ def rows(states: Array, reverse: bool) -> Array:
 def blocks(x: Any, count: int) -> list[Any]:
     """The last of two axes cut into equal parts."""
     size = x.shape[1] // count
-    return [_part(x, 1, start, start + size) for start in range(0, count * size, size)]
+    return [part(x, 1, start, start + size) for start in range(0, count * size, size)]
 
 
 def unrolled(x: Any, h: Any, weight_hh: Any, step: Callable[[Any, Any], Any], reverse: bool) -> Any:

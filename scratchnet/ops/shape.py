@@ -1,6 +1,7 @@
 """Primitives that move elements and compute nothing."""
 
 import math
+from collections.abc import Sequence
 from types import EllipsisType, NoneType
 from typing import Any
 
@@ -83,3 +84,30 @@ def add_rows(index: Array, rows: Array, shape: tuple[int, ...]) -> Array:
 
 take.differentiate(lambda g, _y, _x, index, shape: put(g, index=index, shape=shape))
 put.differentiate(lambda gg, _z, _g, index, shape: take(gg, index=index, shape=shape))
+
+
+@primitive
+def append(x: Any, y: Any, *, axis: int, size: int) -> Array:
+    """z is x and then y along an axis, on which x has the given size; x̄ and ȳ are the two parts of z̄."""
+    return np.concatenate((x, y), axis=axis)
+
+
+def part(z: Any, axis: int, *limits: int | None) -> Any:
+    """A slice of one axis, counted from the front."""
+    return take(z, index=(slice(None),) * axis + (slice(*limits),), shape=z.shape)
+
+
+append.differentiate(
+    lambda g, _z, _x, _y, axis, size: part(g, axis, size),
+    lambda g, _z, _x, _y, axis, size: part(g, axis, size, None),
+)
+
+
+def concatenate(parts: Sequence[Any], axis: int) -> Any:
+    """All parts, one after the other along an axis that is counted from the front."""
+    if len(parts) == 1:
+        return parts[0]
+    # Halves of halves, so that an element is copied log n times and not n times.
+    half = len(parts) // 2
+    first, rest = concatenate(parts[:half], axis), concatenate(parts[half:], axis)
+    return append(first, rest, axis=axis, size=first.shape[axis])

@@ -92,6 +92,13 @@ def test_running_statistics_move_by_the_momentum_with_the_unbiased_variance() ->
     assert layer.num_batches_tracked == 1
 
 
+def test_a_batch_that_is_refused_is_not_counted() -> None:
+    layer = nn.BatchNorm1d(4)
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        layer(np.ones((1, 4)))
+    assert layer.num_batches_tracked == 0
+
+
 def test_without_a_momentum_they_are_the_plain_averages() -> None:
     layer, batches = nn.BatchNorm1d(4, momentum=None).double(), [IMAGES[..., k, k] * k for k in range(3)]
     for batch in batches:

@@ -192,6 +192,16 @@ def test_the_derivative_at_the_kink_is_zero(op: Primitive) -> None:
     assert x.grad.numpy()[1] == 0
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("size", [1, 7, 64, 3 * ew.LARGE])
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+def test_a_dead_unit_passes_nothing_back_not_even_infinity(dtype: str, size: int, zero: float) -> None:
+    x = sn.Tensor(np.resize(np.array([-1.0, zero, 2.0], dtype), (size, 3)), requires_grad=True)
+    ew.relu(x).backward(np.full((size, 3), np.inf, dtype))
+    assert x.grad is not None
+    np.testing.assert_array_equal(x.grad.numpy(), np.resize(np.array([0, 0, np.inf], dtype), (size, 3)))
+
+
 @pytest.mark.parametrize(
     ("exponent", "slope", "curvature"), [(0, 0, 0), (1, 1, 0), (2, 0, 2), (3, 0, 0)], ids=str
 )

@@ -316,7 +316,7 @@ def test_a_block_refuses_sizes_below_one(kind: str) -> None:
 
 @every_layer
 def test_a_layer_refuses_a_dropout_that_is_no_probability(kind: str) -> None:
-    with pytest.raises(ValueError, match=rf"{kind} needs a dropout in \[0, 1\], got 1.5"):
+    with pytest.raises(ValueError, match=rf"{kind} needs a probability p in \[0, 1\], got 1.5"):
         getattr(nn, kind)(3, 4, num_layers=2, dropout=1.5)
 
 

@@ -203,3 +203,12 @@ def test_a_loss_that_is_not_finite_is_told() -> None:
     x = sn.Tensor(np.array(-1.0), requires_grad=True)
     with np.errstate(invalid="ignore"), pytest.warns(RuntimeWarning, match="finite loss, got nan"):
         x.sqrt().backward()
+
+
+def test_two_leaves_never_share_one_gradient() -> None:
+    left, right = (sn.Tensor(np.ones(2), requires_grad=True) for _ in range(2))
+    (left + right).sum().backward(create_graph=True)
+    assert left.grad is not None
+    assert right.grad is not None
+    left.grad.array[0] = 5
+    np.testing.assert_array_equal(right.grad.numpy(), [1, 1])

@@ -52,9 +52,10 @@ def cross_entropy(
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy needs label_smoothing in [0, 1], got {label_smoothing}")
     weights = class_weights("cross_entropy", logits, weight)
-    if np.shape(target) == logits.shape and plain(target).dtype.kind == "f":
+    given = plain(target)
+    if given.dtype.kind == "f" and given.shape == logits.array.shape:
         return _of_probabilities(logits, target, weights, reduction, label_smoothing)
-    labels = checked_labels("cross_entropy", logits, target, weights, ignore_index)
+    labels = checked_labels("cross_entropy", logits, given, weights, ignore_index)
     rows = _rows(logits)
     if label_smoothing:
         each = loss.soft_cross_entropy(rows, _smoothed(rows, labels, weights, label_smoothing))
@@ -165,7 +166,7 @@ def _smoothed(rows: Tensor, labels: Labels, weights: Array | None, smoothing: fl
 
 def _rows(x: Tensor) -> Tensor:
     """The class axis last, all else laid flat; a matrix as it is."""
-    if x.ndim == 2:
+    if x.array.ndim == 2:
         return x
     if x.ndim > 2:
         x = x.transpose(0, *range(2, x.ndim), 1)
@@ -173,12 +174,12 @@ def _rows(x: Tensor) -> Tensor:
 
 
 def _without_classes(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return (*shape[:1], *shape[2:]) if len(shape) > 1 else ()
+    return shape[:1] + shape[2:] if len(shape) > 1 else ()
 
 
 def class_weights(caller: str, x: Tensor, weight: ArrayLike | None) -> Array | None:
     """The weight of each class in x's dtype, its shape checked."""
-    if not x.ndim:
+    if not x.array.ndim:
         raise ValueError(f"{caller} needs an input of shape (batch, classes), got a number")
     if weight is None:
         return None
@@ -193,14 +194,14 @@ def checked_labels(
     caller: str, x: Tensor, target: Any, weights: Array | None, ignore_index: int | None = None
 ) -> Labels:
     """The class numbers of a target: of the right shape, integers, and none out of range but the ignored one."""
-    shape, labels = _without_classes(x.shape), plain(target)
+    shape, labels = _without_classes(x.array.shape), plain(target)
     if labels.shape != shape:
         raise ValueError(
             f"{caller} needs labels of shape {shape} for its input of shape {x.shape}, got {labels.shape}"
         )
     if labels.dtype.kind not in "iu":
         raise TypeError(f"{caller} needs integer labels, got {labels.dtype}; use .astype(int)")
-    classes = x.shape[min(x.ndim - 1, 1)]
+    classes = x.array.shape[1 if x.array.ndim > 1 else 0]
     flat = labels.reshape(-1).astype(np.intp, copy=False)
     ignored = None
     # Most often this one look at the labels is all: none is wrong and none is ignored.

@@ -52,6 +52,8 @@ SHAPES = [
     case(shape.reshape, normal(2, 6), shape=(3, -1), original=(2, 6)),
     case(shape.transpose, normal(2, 3, 4), name="cycle", axes=(1, 2, 0)),
     case(shape.transpose, normal(2, 3, 4), name="negative axes", axes=(-1, 0, 1)),
+    case(shape.append, normal(2, 3), normal(2, 1), name="columns", axis=1, size=3),
+    case(shape.append, normal(1, 3), normal(2, 3), name="rows", axis=0, size=1),
     case(shape.broadcast_to, normal(3, 1), shape=(2, 3, 4)),
     case(shape.broadcast_to, normal(), name="number", shape=(2, 3)),
 ]

@@ -4,7 +4,6 @@ from typing import Any
 
 from scratchnet.ops.gru import gru
 from scratchnet.ops.lstm import lstm
-from scratchnet.ops.recurrent import append
 from scratchnet.ops.rnn import rnn
 from tests.scratchnet.primitives.contract import case, normal
 
@@ -75,9 +74,5 @@ BARE = [
     case(gru, normal(2, 2, 3), None, *_weights(3, 3, 2)[:2], None, None, name="bare", reverse=False),
     case(lstm, normal(2, 2, 3), None, *_weights(4, 3, 2)[:2], None, None, None, name="bare", reverse=False),
 ]
-JOINS = [
-    case(append, normal(2, 3), normal(2, 1), name="columns", axis=1, size=3),
-    case(append, normal(1, 3), normal(2, 3), name="rows", axis=0, size=1),
-]
 
-CASES = RNNS + GRUS + LSTMS + BARE + JOINS
+CASES = RNNS + GRUS + LSTMS + BARE
