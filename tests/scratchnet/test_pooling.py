@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -121,6 +121,8 @@ def test_adaptive_pooling_to_any_size_equals_pytorch_s(size: int, output: int) -
 
 
 @settings(max_examples=60, deadline=None)
+@example(size=2, factor=1.25, mode="linear")
+@example(size=2, factor=1.25, mode="nearest")
 @given(
     size=st.integers(1, 9),
     factor=st.one_of(st.integers(1, 12), st.floats(0.3, 4.0)),

@@ -76,7 +76,8 @@ def interpolate(
         if mode in NEAREST:
             index = _nearest(x.shape[axis], output, step, 0.5 if mode == "nearest-exact" else 0.0)
             x = resampling.pick(x, index=index, axis=axis, size=x.shape[axis])
-        else:
+        elif output != x.shape[axis]:
+            # An axis that keeps its size stays as it is, as in PyTorch, even for a factor like 1.2.
             x = _on_the_line(x, axis, _places(x.shape[axis], output, step, bool(align_corners)))
     return x
 
