@@ -7,7 +7,7 @@ import numpy as np
 
 from scratchnet.backward import sum_to_shape
 from scratchnet.fused import fused
-from scratchnet.ops.linalg import matmul, swap
+from scratchnet.ops.linalg import matmul, swap, times
 from scratchnet.ops.shape import take
 from scratchnet.tape import Array, primitive
 
@@ -89,18 +89,18 @@ def _pull_back(
     """Writes the gradients of query, key and value into their rooms; returns that of the scores, transposed."""
     weights, dropped, scaled, output = saved
     if rooms[2] is not None:
-        np.matmul(dropped, g, out=rooms[2])
-    slope = np.matmul(value, swap(g), out=_scores(query, key))
+        times(dropped, g, out=rooms[2])
+    slope = times(value, swap(g), out=_scores(query, key))
     if factors is not None:
         slope *= swap(factors)
     # Σ W W̄ over the keys equals Σ ȳ y over the columns, of which there are fewer.
     slope -= np.vecdot(g, output)[..., None, :]
     slope *= weights
     if rooms[0] is not None:
-        np.matmul(swap(slope), key, out=rooms[0])
+        times(swap(slope), key, out=rooms[0])
         np.multiply(rooms[0], scale, out=rooms[0])
     if rooms[1] is not None:
-        np.matmul(slope, scaled, out=rooms[1])
+        times(slope, scaled, out=rooms[1])
     return slope
 
 
@@ -108,13 +108,13 @@ def _attend(
     query: Array, key: Array, value: Array, mask: Array | None, scale: float, factors: Array | None
 ) -> tuple[Array, tuple[Array, ...]]:
     scaled = query * scale
-    scores = np.matmul(key, swap(scaled), out=_scores(query, key))
+    scores = times(key, swap(scaled), out=_scores(query, key))
     if mask is not None:
         scores += swap(mask)
     weights = _normalise_(scores, -2)
     dropped = weights if factors is None else weights * swap(factors)
     output = np.empty_like(query, shape=(*query.shape[:-1], value.shape[-1]))
-    np.matmul(swap(dropped), value, out=output)
+    times(swap(dropped), value, out=output)
     return output, (weights, dropped, scaled, output)
 
 

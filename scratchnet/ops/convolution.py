@@ -12,6 +12,7 @@ import numpy as np
 
 from scratchnet.fused import fused
 from scratchnet.ops.columns import SHORT_RUN, Geometry, Size, column_tiles, fold, grouped, tiles
+from scratchnet.ops.linalg import times
 from scratchnet.tape import Array, primitive
 
 
@@ -55,10 +56,10 @@ def _to_taps(weight: Array, groups: int) -> Array:
 def _multiply(columns: Array, matrix: Array, result: Array) -> None:
     """Columns times a matrix, group by group."""
     if len(matrix) == 1 or matrix.shape[-1] > 2:
-        np.matmul(columns, matrix, out=result)
+        times(columns, matrix, out=result)
     else:
         # The outputs of a group are too few for BLAS to write them one beside the other.
-        np.copyto(result, np.matmul(matrix.swapaxes(1, 2), columns.swapaxes(1, 2)).swapaxes(1, 2))
+        np.copyto(result, times(matrix.swapaxes(1, 2), columns.swapaxes(1, 2)).swapaxes(1, 2))
 
 
 def _correlate(x: Array, matrix: Array, bias: Array | None, kernel: Size, geometry: Geometry) -> Array:
@@ -104,9 +105,9 @@ def _spread(x: Array, weight: Array, bias: Array | None, geometry: Geometry, siz
         piece = x[part, lines]
         places = grouped(piece, geometry.groups)
         if is_last:
-            columns = np.matmul(places, matrix)
+            columns = times(places, matrix)
         else:
-            columns = np.matmul(matrix.swapaxes(1, 2), places.swapaxes(1, 2)).swapaxes(1, 2)
+            columns = times(matrix.swapaxes(1, 2), places.swapaxes(1, 2)).swapaxes(1, 2)
         fold(columns, result[part], kernel, geometry, piece.shape[1:-1], lines.start)
     if bias is not None:
         result += bias
@@ -118,7 +119,7 @@ def _weight_sum(x: Array, g: Array, kernel: Size, geometry: Geometry) -> Array:
     inputs, outputs = x.shape[-1] // geometry.groups, g.shape[-1] // geometry.groups
     total = np.zeros((geometry.groups, math.prod(kernel) * inputs, outputs), x.dtype)
     for index, columns in column_tiles(x, kernel, geometry):
-        total += np.matmul(columns.swapaxes(1, 2), grouped(g[index], geometry.groups))
+        total += times(columns.swapaxes(1, 2), grouped(g[index], geometry.groups))
     return total.reshape(geometry.groups, *kernel, inputs, outputs)
 
 
@@ -129,7 +130,7 @@ def _both(x: Array, g: Array, weight: Array, geometry: Geometry, mirrored: Geome
     total = np.zeros_like(matrix)
     for index, columns in column_tiles(g, weight.shape[2:], mirrored):
         _multiply(columns, matrix, grouped(slope[index], geometry.groups))
-        total += np.matmul(columns.swapaxes(1, 2), grouped(x[index], geometry.groups))
+        total += times(columns.swapaxes(1, 2), grouped(x[index], geometry.groups))
     bands = total.reshape(geometry.groups, *weight.shape[2:], -1, weight.shape[1])
     return slope, np.flip(bands, tuple(range(1, weight.ndim - 1))).swapaxes(-1, -2)
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from scratchnet.ops.linalg import times
 from scratchnet.tape import Array, primitive
 
 
@@ -14,7 +15,9 @@ def propagate(x: Any, *, matrix: Any) -> Array:
     The features of the nodes stand in the rows of x, shape (..., nodes, features).
     """
     weights = matrix.astype(x.dtype, copy=False)
-    return weights @ x if isinstance(matrix, np.ndarray) or x.ndim == 2 else _each(weights, x)
+    if isinstance(matrix, np.ndarray):
+        return times(weights, x)
+    return weights @ x if x.ndim == 2 else _each(weights, x)
 
 
 def _each(matrix: Any, x: Array) -> Array:

@@ -55,7 +55,7 @@ def _backward(
         of_hidden[step] = sums[: 3 * hidden].T
         of_input[step, :, : 2 * hidden] = of_hidden[step, :, : 2 * hidden]
         of_input[step, :, 2 * hidden :] = sums[3 * hidden :].T
-        of_state += np.matmul(weight, sums[: 3 * hidden], out=scratch[0])
+        of_state += np.dot(weight, sums[: 3 * hidden], out=scratch[0])
     return recurrent.input_gradients(
         of_input, of_hidden, of_state, wanted, rooms, x, h, weight_ih, output, reverse
     )
@@ -109,7 +109,7 @@ def gru(
     states = columns[:, -1 - hidden : -1]
     scratch = np.empty((hidden, batch), x.dtype)
     for step in range(steps):
-        np.matmul(weight, columns[step], out=gates[step].reshape(4 * hidden, batch))
+        np.dot(weight, columns[step], out=gates[step].reshape(4 * hidden, batch))
         _step(gates[step], states[step], states[step + 1], scratch)
     output = recurrent.rows(states[1:], reverse)
     return output, (gates, states, output)

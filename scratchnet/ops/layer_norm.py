@@ -24,14 +24,14 @@ def _mean(x: Any, axes: int) -> Any:
 def _column_sums(rows: Array, room: Array | None, shape: tuple[int, ...]) -> Array:
     # A product with ones is BLAS, and measured twice as fast as a sum over the first axis.
     ones = np.ones(len(rows), rows.dtype)
-    return np.matmul(ones, rows, out=None if room is None else room.reshape(-1)).reshape(shape)
+    return np.dot(ones, rows, out=None if room is None else room.reshape(-1)).reshape(shape)
 
 
 def _row_means(rows: Array, weight: Array | None = None) -> Array:
     """Mean of each row times the weight, a column; a product too."""
     factor = np.ones(rows.shape[1], rows.dtype) if weight is None else weight.reshape(-1)
     # Divided afterwards, because 1/n is rounded and the mean of equal numbers would not be theirs.
-    return np.matmul(rows, factor)[:, None] / rows.shape[1]
+    return np.dot(rows, factor)[:, None] / rows.shape[1]
 
 
 def _layer_norm_formula(x: Any, weight: Any, bias: Any, *, axes: int, eps: float) -> Any:

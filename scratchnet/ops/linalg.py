@@ -10,6 +10,16 @@ from scratchnet.ops.shape import reshape, transpose
 from scratchnet.tape import Array, primitive
 
 
+def times(x: Array, y: Array, out: Array | None = None) -> Array:
+    """`np.matmul` of stacks of matrices; for two matrices `np.dot` does the same.
+
+    Neither reports floating-point errors: BLAS also computes on what happens to lie behind a short row, and
+    though it drops the result, `np.matmul` would warn of an invalid value in it, now and then.
+    """
+    with np.errstate(all="ignore"):
+        return np.matmul(x, y, out=out)
+
+
 def swap(x: Any) -> Any:
     """The last two axes exchanged; on arrays a view, which BLAS takes as it is."""
     return transpose(x, axes=(*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
@@ -18,7 +28,7 @@ def swap(x: Any) -> Any:
 @primitive
 def matmul(x: Any, y: Any) -> Array:
     """z = x y for matrices, or stacks of them that broadcast; x̄ = z̄ yᵀ, ȳ = xᵀ z̄."""
-    return np.matmul(x, y)
+    return times(x, y)
 
 
 matmul.differentiate(lambda g, _z, _x, y: matmul(g, swap(y)), lambda g, _z, x, _y: matmul(swap(x), g))
@@ -53,8 +63,8 @@ def _linear_backward(
         of_rows = _linear_backward(_rows(g), None, wanted, _rows(x), weight, _bias, rooms)
         return [None if of_rows[0] is None else of_rows[0].reshape(x.shape), *of_rows[1:]]
     return [
-        np.matmul(g, weight) if wanted[0] else None,
-        np.matmul(g.T, x, out=rooms[1]) if wanted[1] else None,
+        np.dot(g, weight) if wanted[0] else None,
+        np.dot(g.T, x, out=rooms[1]) if wanted[1] else None,
         np.add.reduce(g, axis=0, out=rooms[2]) if wanted[2] else None,
     ]
 
@@ -78,7 +88,7 @@ def linear(x: Any, weight: Any, bias: Any) -> tuple[Array, None]:
     if x.ndim != 2:
         # One product of two matrices: a stack of them would go to BLAS one by one.
         return linear.forward(_rows(x), weight, bias).reshape(*x.shape[:-1], len(weight)), None
-    output = np.matmul(x, weight.T)
+    output = np.dot(x, weight.T)
     if bias is not None:
         output += bias
     return output, None

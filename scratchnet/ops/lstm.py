@@ -69,7 +69,7 @@ def _backward(
         _step_back(of_state, gates[step], gates[step + 1, 4], of_gates, scratch)
         sums[step, :, : 3 * hidden] = products[hidden:].T
         sums[step, :, 3 * hidden :] = products[:hidden].T
-        np.matmul(weight, products, out=of_state)
+        np.dot(weight, products, out=of_state)
     common = recurrent.input_gradients(
         sums, sums, of_state, wanted, rooms, x, h, weight_ih, states[:-1], reverse
     )
@@ -129,7 +129,7 @@ def lstm(
     scratch = np.empty((2, hidden, batch), x.dtype)
     for step in range(steps):
         sums = gates[step, :4]
-        np.matmul(weight, columns[step], out=sums.reshape(4 * hidden, batch))
+        np.dot(weight, columns[step], out=sums.reshape(4 * hidden, batch))
         _step(gates[step], gates[step + 1, 4], states[step], scratch)
     output = np.empty((steps + 1, batch, hidden), x.dtype)
     output[:-1] = in_order(states, reverse).transpose(0, 2, 1)

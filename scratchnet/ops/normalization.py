@@ -61,7 +61,7 @@ class _Layout:
     def sums(self, view: Array) -> Array:
         """Sums over space, shape (batch, channels)."""
         # NumPy's own sum is only fast over an axis whose elements are neighbours.
-        return np.ones(view.shape[1], view.dtype) @ view if self.channels_last else view.sum(axis=-1)
+        return np.dot(np.ones(view.shape[1], view.dtype), view) if self.channels_last else view.sum(axis=-1)
 
     def dots(self, view: Array, other: Array) -> Array:
         """Products summed over space, shape (batch, channels)."""

@@ -101,9 +101,9 @@ def input_gradients(
     before = in_order(states, reverse)[:-1]
     of_bias_ih, of_bias_hh = _bias_gradients(of_input, of_hidden, wanted[4:6])
     return [
-        in_order(np.matmul(rows, weight_ih).reshape(x.shape), reverse) if wanted[0] else None,
+        in_order(np.dot(rows, weight_ih).reshape(x.shape), reverse) if wanted[0] else None,
         of_first.T if wanted[1] else None,
-        np.matmul(rows.T, _flat(in_order(x, reverse)), out=rooms[2]) if wanted[2] else None,
+        np.dot(rows.T, _flat(in_order(x, reverse)), out=rooms[2]) if wanted[2] else None,
         _hidden_weight_gradient(of_hidden, h, before, rooms[3]) if wanted[3] else None,
         of_bias_ih,
         of_bias_hh,
@@ -123,13 +123,13 @@ def _bias_gradients(
 def _total(rows: Array) -> Array:
     """The sum over steps and examples, as a product with ones: BLAS is quicker at it than `np.sum`."""
     flat = _flat(rows)
-    return np.matmul(np.ones(len(flat), rows.dtype), flat)
+    return np.dot(np.ones(len(flat), rows.dtype), flat)
 
 
 def _hidden_weight_gradient(of_hidden: Array, h: Array | None, before: Array, room: Array | None) -> Array:
-    result = np.matmul(_flat(of_hidden[1:]).T, _flat(before), out=room)
+    result = np.dot(_flat(of_hidden[1:]).T, _flat(before), out=room)
     if h is not None:
-        result += np.matmul(of_hidden[0].T, h)
+        result += np.dot(of_hidden[0].T, h)
     return result
 
 

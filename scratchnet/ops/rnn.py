@@ -74,7 +74,7 @@ def _backward(
         slope(states[step], out=of_sum)
         of_sum *= of_state
         sums[step] = of_sum.T
-        np.matmul(weight_hh.T, of_sum, out=of_state)
+        np.dot(weight_hh.T, of_sum, out=of_state)
     return recurrent.input_gradients(sums, sums, of_state, wanted, rooms, x, h, weight_ih, output, reverse)
 
 
@@ -105,7 +105,7 @@ def rnn(
     states = columns[1:, -1 - hidden : -1]
     activate = _ACTIVATIONS[nonlinearity]
     for column, state in zip(columns[:-1], states, strict=True):
-        np.matmul(weight, column, out=state)
+        np.dot(weight, column, out=state)
         activate(state, out=state)
     output = recurrent.rows(states, reverse)
     return output, (states, output)
