@@ -1,4 +1,4 @@
-"""What a layer puts out: how large it is, which of its units never fire, and how many entries are stuck."""
+"""What a layer puts out: how large its entries are, how heavy their tails, how many are zero or no numbers."""
 
 import math
 from typing import Any
@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 from array_api_compat import is_numpy_array
 
-from probes.arrays import Array, fraction, namespace_of, norm, readable, returned, widest_float
+from probes.arrays import Array, fraction, namespace_of, norm, quotient, readable, returned, widest_float
 from probes.catalogue import probe
+from probes.rows import check_holds_something, wide
 
-# A slope below this share of its largest counts as flat.
-_FLAT_SLOPE = 0.01
+# In blocks of this many entries the temporary arrays stay in the cache of one core.
+_BLOCK = 16384
 
 
 @probe(unit="activation", eats="activation", cost="cheap", source="LeCun et al., Efficient BackProp, 1998")
@@ -38,7 +39,7 @@ def activation_mean(activation: Array) -> Array:
     References:
         [1] LeCun et al., "Efficient BackProp", 1998.
     """
-    _check_holds_something("activation_mean", activation)
+    check_holds_something("activation_mean", activation)
     seen = readable(activation)
     namespace = namespace_of(seen)
     with np.errstate(all="ignore"):
@@ -75,110 +76,81 @@ def activation_rms(activation: Array) -> Array:
     References:
         [1] He et al., "Delving Deep into Rectifiers", 2015, arXiv:1502.01852.
     """
-    _check_holds_something("activation_rms", activation)
+    check_holds_something("activation_rms", activation)
     return norm(activation) / math.sqrt(math.prod(activation.shape))
 
 
 @probe(
-    unit="fraction of units",
+    unit="1",
     eats="activation",
     cost="cheap",
-    source="Lu et al., Dying ReLU and Initialization, 2019, arXiv:1903.06733",
+    source="Bondarenko et al., Quantizable Transformers, 2023, arXiv:2306.12929",
 )
-def dead_unit_rate(activation: Array) -> Array:
-    """Fraction of units that are zero on every example of the batch.
+def activation_kurtosis(activation: Array) -> Array:
+    """Fourth central moment over the squared variance, of all entries: how heavy the tails are.
 
-    A ReLU unit that is zero on the whole batch passes no gradient back, so a rate that
-    stays high over many batches means lost capacity [1]. One batch is only a sample: the
-    rate can fall, never rise, as examples are added; `UnitActivity` pools over batches.
+    3 for a normal distribution (no 3 is taken off), more where few entries far out carry the variance. It
+    tells outlying units that spoil quantisation and mixed precision [1]. Of all the moments it hangs
+    most on single entries: numbers from batches of different size hardly compare. A rectifier's zeros
+    raise it in health.
 
     Args:
-        activation: Output of the nonlinearity, shape ``(batch, units)`` or ``(batch, units, *space)``; a
-            channel is a unit, which fires where any of its positions does.
+        activation: Output of the layer, any shape that is not empty.
 
     Returns:
-        A number in [0, 1], 0-d, float64 in the library of ``activation``; 0.25 reads "one unit in four is
-        dead on this batch".
+        A number of at least 1, 0-d, float64 in the library of ``activation``; NaN where all entries are
+        the same, and where there is NaN or infinity.
 
     Raises:
-        ValueError: If there is no axis of units, or there are no examples, units or positions.
+        ValueError: If there are no entries.
 
     Example:
-        >>> float(dead_unit_rate(np.array([[0.0, 1.0], [0.0, 0.0]])))
-        0.5
+        >>> float(activation_kurtosis(np.array([[1.0, -1.0], [1.0, -1.0]])))
+        1.0
 
     References:
-        [1] Lu et al., "Dying ReLU and Initialization", 2019, arXiv:1903.06733.
+        [1] Bondarenko et al., "Quantizable Transformers: Removing Outliers by Helping Attention Heads Do
+            Nothing", 2023, arXiv:2306.12929.
     """
-    return _silent_fraction(_firing("dead_unit_rate", activation))
-
-
-def firing_units(activation: Array) -> Array:
-    """Which units are non-zero on at least one example; NaN is not zero, so it counts as firing.
-
-    Args:
-        activation: Shape ``(batch, units)`` or ``(batch, units, *space)``; a channel is a unit.
-
-    Returns:
-        Booleans of shape ``(units,)``, in the library of ``activation``.
-
-    Raises:
-        ValueError: If there is no axis of units, or there are no examples, units or positions.
-
-    Example:
-        >>> firing_units(np.array([[0.0, 1.0], [0.0, -1.0]])).tolist()
-        [False, True]
-    """
-    return _firing("firing_units", activation)
+    check_holds_something("activation_kurtosis", activation)
+    seen = readable(activation)
+    second, fourth = _central_moments(namespace_of(seen).reshape(seen, (-1,)), activation_rms(seen))
+    return returned(quotient(fourth, second**2), activation)
 
 
 @probe(
     unit="fraction of entries",
-    eats=("activation", "limits"),
+    eats="activation",
     cost="cheap",
-    source="Glorot and Bengio, Understanding the difficulty of training deep networks, 2010",
+    source="Glorot, Bordes and Bengio, Deep Sparse Rectifier Neural Networks, 2011",
 )
-def saturation_rate(activation: Array, low: float, high: float) -> Array:
-    """Fraction of entries at which a sigmoid-like nonlinearity is flat, judged from its output.
+def activation_zero_fraction(activation: Array) -> Array:
+    """Fraction of entries that are exactly zero: how sparse the layer's output is.
 
-    Where the slope is nearly zero, nearly no gradient comes through [1]. For an output ``a`` between the
-    limits the slope, over its largest, is ``(a - low) (high - a) / ((high - low) / 2)²``: 1 - a² for tanh,
-    4 a (1 - a) for the logistic sigmoid. Below 1 % an entry counts as saturated, at either end. Gates and
-    the last sigmoid of a confident classifier saturate in health, and for an output without limits, such
-    as that of a linear layer, the rate means nothing.
+    About half of a healthy rectifier's entries are zero [1], each unit firing on other examples. That
+    says nothing of dead units, which are zero on all examples: see `dead_unit_rate`.
 
     Args:
-        activation: Output of the nonlinearity, any shape that is not empty.
-        low: Its lower limit: -1 for tanh, 0 for the sigmoid.
-        high: Its upper limit.
+        activation: Output of the layer, any shape that is not empty.
 
     Returns:
-        A number in [0, 1], 0-d, float64 in the library of ``activation``. NaN entries are not counted as
-        saturated; entries beyond the limits are.
+        A number in [0, 1], 0-d, float64 in the library of ``activation``. NaN is not zero.
 
     Raises:
-        ValueError: If there are no entries, or not ``low < high``, both finite.
+        ValueError: If there are no entries.
 
     Example:
-        >>> float(saturation_rate(np.array([[-0.999, 0.0], [0.5, 0.999]]), low=-1.0, high=1.0))
+        >>> float(activation_zero_fraction(np.array([[0.0, 2.0], [1.0, 0.0]])))
         0.5
 
     References:
-        [1] Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural
-            networks", 2010.
+        [1] Glorot, Bordes and Bengio, "Deep Sparse Rectifier Neural Networks", 2011.
     """
-    if not -math.inf < low < high < math.inf:
-        raise ValueError(
-            f"saturation_rate needs finite limits low < high, got low={low} and high={high}; "
-            f"use -1 and 1 for tanh, 0 and 1 for the logistic sigmoid"
-        )
-    _check_holds_something("saturation_rate", activation)
+    check_holds_something("activation_zero_fraction", activation)
     seen = readable(activation)
-    # The slope is a parabola in the output, so that two comparisons tell as much as evaluating it would.
-    middle, reach = (low + high) / 2, (high - low) / 2 * math.sqrt(1 - _FLAT_SLOPE)
-    flat = (seen < middle - reach) | (seen > middle + reach)
-    rate = fraction(namespace_of(flat).count_nonzero(flat), math.prod(seen.shape))
-    return returned(rate, activation)
+    # A comparison first: NumPy counts booleans many times as fast as it asks floats whether they are zero.
+    zeros = namespace_of(seen).count_nonzero(seen == 0)
+    return returned(fraction(zeros, math.prod(seen.shape)), activation)
 
 
 @probe(unit="entries", eats="array", cost="cheap", source="IEEE 754-2019")
@@ -207,107 +179,21 @@ def non_finite_count(array: Array) -> Array:
     return returned(namespace.count_nonzero(~namespace.isfinite(seen)), array)
 
 
-class UnitActivity:
-    """Which units have fired lately, pooled over batches: one small batch is too little to call a unit dead.
-
-    Of each unit it keeps one integer, in the library and on the device of the activations: how many
-    examples had been seen at the end of the last batch in which it fired. A unit is dead when at least
-    ``window`` examples have been seen since. Where batches do not divide the window it is thus rounded up
-    to whole batches: the window is the shortest run of latest batches that holds ``window`` examples or
-    more, so with batches of 300 and a window of 1000 it is the last four batches, 1200 examples. Units
-    that fire on rarer inputs than that, or on a class that the window lacks, are called dead wrongly.
-
-    Args:
-        window: How many examples a unit must have been silent on, at least.
-
-    Attributes:
-        window: As given.
-        examples: How many examples have been seen so far.
-
-    Raises:
-        ValueError: If ``window`` is less than 1.
-
-    Example:
-        >>> activity = UnitActivity(window=3)
-        >>> float(activity.add(np.array([[0.0, 1.0], [0.0, 0.0]]))), float(activity.dead_unit_rate())
-        (0.5, nan)
-        >>> float(activity.add(np.array([[0.0, 0.0]]))), float(activity.dead_unit_rate())
-        (1.0, 0.5)
-    """
-
-    def __init__(self, window: int = 1000) -> None:
-        if window < 1:
-            raise ValueError(
-                f"UnitActivity needs a window of at least 1 example, got {window}; use 1000 or more"
-            )
-        self.window = window
-        self.examples = 0
-        self._last_fired: Array | None = None
-
-    def add(self, activation: Array) -> Array:
-        """Take in one batch, of shape ``(batch, units)`` or ``(batch, units, *space)``.
-
-        Returns:
-            The batch's own `dead_unit_rate`, so that who wants both looks at the batch once.
-
-        Raises:
-            ValueError: If there is no axis of units, the batch is empty, or the number of units changes.
-        """
-        fired = _firing("UnitActivity.add", activation)
-        namespace = namespace_of(fired)
-        if self._last_fired is None:
-            self._last_fired = namespace.zeros_like(fired, dtype=namespace.int64)
-        self._check_units(fired.shape[0])
-        self.examples += activation.shape[0]
-        self._last_fired[fired] = self.examples
-        return _silent_fraction(fired)
-
-    def dead_unit_rate(self) -> Array:
-        """Fraction of units that have not fired within the window.
-
-        Returns:
-            A number in [0, 1], 0-d, float64 in the library of the activations; NaN until ``window`` examples
-            have been seen (NumPy's while there is no activation at all).
-        """
-        if self._last_fired is None:
-            return np.float64(math.nan)
-        if self.examples < self.window:
-            return namespace_of(self._last_fired).asarray(math.nan, dtype=widest_float(self._last_fired))
-        return _silent_fraction(self.examples - self._last_fired < self.window)
-
-    def _check_units(self, units: int) -> None:
-        if self._last_fired is not None and self._last_fired.shape[0] != units:
-            raise ValueError(
-                f"UnitActivity.add needs batches of one layer, got {units} units after "
-                f"{self._last_fired.shape[0]}; keep one UnitActivity per layer"
-            )
-
-
-def _firing(caller: str, activation: Array) -> Array:
-    if activation.ndim < 2:
-        raise ValueError(
-            f"{caller} needs an activation of shape (batch, units, ...), got {tuple(activation.shape)}; "
-            f"put the examples on the first axis and the units on the second"
-        )
-    _check_holds_something(caller, activation)
-    seen = readable(activation)
-    # Comparing first and reducing booleans is the fastest way that is right for both signs: on (128, 512)
-    # float32 in NumPy 18 µs, against 25 for or-ing bit patterns, 30 for `any` of the floats themselves, 45
-    # for casting them to bool and 50 for the maximum with the minimum.
-    fired = namespace_of(seen).any(seen != 0, axis=(0, *range(2, seen.ndim)))
-    return returned(fired, activation)
-
-
-def _silent_fraction(firing: Array) -> Array:
-    return fraction(namespace_of(firing).count_nonzero(~firing), firing.shape[0])
-
-
-def _check_holds_something(caller: str, activation: Array) -> None:
-    if 0 in activation.shape:
-        raise ValueError(
-            f"{caller} needs at least one example and one unit, got shape {tuple(activation.shape)}; "
-            f"leave empty batches out"
-        )
+def _central_moments(entries: Array, scale: Array) -> tuple[Array, Array]:
+    """Second and fourth central moment of the entries over the scale, which keeps fourth powers in range."""
+    namespace, size = namespace_of(entries), entries.shape[0]
+    step = _BLOCK if is_numpy_array(entries) else size
+    blocks = [entries[start : start + step] for start in range(0, size, step)]
+    # Seen from one of them, entries that are all the same are exactly 0, as they are not from a rounded mean.
+    origin = wide(entries[:1])
+    second = fourth = 0.0
+    with np.errstate(all="ignore"):
+        mean = sum(namespace.sum(wide(block) - origin) for block in blocks) / size
+        for block in blocks:
+            squares = ((wide(block) - origin - mean) / scale) ** 2
+            second = second + namespace.sum(squares)
+            fourth = fourth + namespace.sum(squares * squares)
+    return second / size, fourth / size
 
 
 def _mean_type(activation: Array) -> Any:

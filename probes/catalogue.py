@@ -5,7 +5,30 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 Food: TypeAlias = Literal[
-    "activation", "output_gradient", "weight", "gradient", "update", "array", "limits", "norms", "hvp"
+    "activation",
+    "output_gradient",
+    "weight",
+    "gradient",
+    "update",
+    "array",
+    "matrix",
+    "limits",
+    "norms",
+    "labels",
+    "bias",
+    "slope",
+    "attention",
+    "attention_logits",
+    "gradients",
+    "example_gradients",
+    "example_products",
+    "batch_sizes",
+    "learning_rate",
+    "hvp",
+    "loss",
+    "weights",
+    "direction",
+    "distances",
 ]
 Eats: TypeAlias = Food | tuple[Food, ...]
 Cost: TypeAlias = Literal["free", "cheap", "dear"]
@@ -27,8 +50,15 @@ class Probe:
         eats: What it takes. The name of one event (``"activation"``, ``"output_gradient"``, ``"weight"``,
             ``"gradient"``, ``"update"``) says: one such array in, one 0-d number out, so that it can be
             recorded as it is for every layer or parameter. A tuple names several arguments in their
-            order, and ``"array"`` (any one array), ``"limits"`` (two numbers), ``"norms"`` (a 1-D array of
-            norms) and ``"hvp"`` (a Hessian-vector product) name what only a caller that knows it can give.
+            order, and ``"array"`` (any one array), ``"matrix"``, ``"limits"`` (two numbers), ``"norms"`` (a
+            1-D array of norms), ``"labels"`` (the class of each example), ``"bias"`` (of the weight before
+            it), ``"slope"`` (of a nonlinearity, an entry each), ``"attention"`` and ``"attention_logits"``
+            (after and before the softmax), ``"gradients"`` (of all tensors, a list),
+            ``"example_gradients"`` (of one tensor, an example a row), ``"example_products"`` (an
+            `ExampleProducts`), ``"batch_sizes"`` (of the norms before them), ``"learning_rate"``, ``"hvp"``
+            (a Hessian-vector product), ``"loss"`` (as a function of the weights), ``"weights"`` (of all
+            tensors, a list), ``"direction"`` (such a list, or two) and ``"distances"`` (along it) name what
+            only a caller that knows it can give.
         cost: ``"free"`` reads numbers that are there already; ``"cheap"`` goes over its arrays a few times,
             much less than the layer's own work; ``"dear"`` runs the model again or decomposes a matrix.
         source: The reference of the definition.

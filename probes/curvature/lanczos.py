@@ -1,103 +1,176 @@
-"""Lanczos iteration: a tridiagonal picture of a symmetric matrix that is known by its products alone."""
+"""Lanczos iteration: a small picture of a symmetric matrix that is known by its products alone."""
 
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from array_api_compat import device, to_device
 from numpy.typing import NDArray
-from scipy.linalg import eigh_tridiagonal
+from scipy.linalg import block_diag
 
-from probes.arrays import Array, norm
+from probes.arrays import Array, norm, norms
 from probes.curvature.product import Product
 
-# Below this many roundings of the largest product, what is left of a new direction is rounding alone.
-_BREAKDOWN = 100
+# Takes eigenvalues, gives how much each is wanted: `np.positive` for the largest, `np.abs` for magnitude.
+Rank: TypeAlias = Callable[[Any], Any]
+
+# What is left of a new direction is rounding alone below this many roundings of the largest product, or, in
+# float64 where they add up over many more steps, below this power of one rounding.
+_ROUNDINGS, _POWER = 100, 0.75
+
+
+class Ritz(NamedTuple):
+    """What a picture says of the matrix: approximate eigenpairs.
+
+    Attributes:
+        values: Ritz values, best first, shape ``(n,)``.
+        weights: A column for each: the Ritz vector's coordinates in the basis, shape ``(rows, n)``.
+        residuals: ``‖H v - θ v‖`` of each, shape ``(n,)``; a bound of it where directions wait in turn.
+    """
+
+    values: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    residuals: NDArray[np.float64]
 
 
 class Lanczos:
-    """Tridiagonal picture of a Hessian on a growing orthonormal basis, one product a step.
+    """Picture ``Q H Qᵀ`` of a Hessian on a growing orthonormal basis Q, one product a step.
 
-    Where the span of one random start is exhausted, the next direction is a fresh random one: a block of
-    its own. `_leaks[j]` is what step j found outside the basis and did not follow, or has yet to follow.
+    Without starting directions a random one is drawn; several take turns [1]. Where all that they lead to is
+    in the basis, the next direction is a fresh random one and begins a block of its own. What a product
+    leaves outside the basis waits in a queue: ``H Qᵀ = Qᵀ picture + queueᵀ links``.
+
+    Attributes:
+        steps: Rows of the basis, and of the picture.
+        block: The first row of the latest block; nothing in the picture links it to rows before.
+
+    References:
+        [1] Ruhe, "Implementation aspects of band Lanczos algorithms for computation of eigenvalues of large
+            sparse symmetric matrices", 1979.
     """
 
-    def __init__(self, product: Product, budget: int, rng: np.random.Generator) -> None:
-        self.steps = 0
+    def __init__(
+        self, product: Product, room: int, rng: np.random.Generator, starts: Sequence[Array] = ()
+    ) -> None:
+        self.steps = self.block = 0
         self._product, self._rng = product, rng
         self._basis = product.namespace.empty(
-            (budget, product.dim), dtype=product.like.dtype, device=device(product.like)
+            (room, product.dim), dtype=product.like.dtype, device=device(product.like)
         )
-        self._diagonal, self._coupling, self._leaks = np.zeros(budget), np.zeros(budget), np.zeros(budget)
-        self._rest: Array = None
+        self._picture, self._lost = np.zeros((room, room)), np.zeros(room)
+        self._queue, self._links = list(starts), np.zeros((len(starts), room))
+        self._sizes = self._sizes_of_queue()
         self._largest_product = 0.0
-        self._block = 0
-        self._is_exhausted = True
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the basis has no room for another direction."""
+        return self.steps == len(self._picture)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the basis is one of the whole space."""
+        return self.steps == self._product.dim
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether the basis holds all that its starting directions lead to."""
+        return not self._queue
 
     def step(self) -> None:
         """Spend one product and extend the picture by one row."""
         here = self.steps
-        self._basis[here, ...] = self._next_direction()
-        product, size = self._product(self._basis[here, ...])
+        direction, links = self._next_direction()
+        self._basis[here, ...] = direction
+        product, size = self._product(direction)
         self._largest_product = max(self._largest_product, size)
         self.steps += 1
-        self._rest, overlaps = self._outside(product)
-        self._check_symmetry(overlaps)
-        self._diagonal[here] = overlaps[here]
-        self._leaks[here] = float(norm(self._rest))
-        rounding = _BREAKDOWN * self._product.rounding * self._largest_product
-        self._is_exhausted = bool(self._leaks[here] <= rounding)
+        links[here] = float(self._product.namespace.matmul(direction, product))
+        self._picture[here, :] = self._picture[:, here] = links
+        self._queue.append(self._outside(product, links))
+        self._links = np.vstack([self._links, np.arange(len(links)) == here])
+        self._drop_rounding()
 
-    def has_converged(self, k: int, tol: float) -> bool:
-        """Whether the k largest values are known to within ``tol``, copies of the same value included."""
-        values, residuals = self.ritz_pairs()
-        if (residuals[:k] > tol).any():
-            return False
-        if (self._block == 0 and not self._is_exhausted) or self.steps == self._product.dim:
-            return True
-        # A block holds each eigenvalue that is left once. The next one can hold nothing larger than the
-        # largest of this one, so the k largest are complete when that is no larger than the last of them.
-        largest, residual = self._largest_of_block()
-        scale = np.abs(values).max()
-        return residual <= tol * scale and largest <= values[k - 1] + tol * scale
+    def ritz(self, rank: Rank, start: int = 0, stop: int | None = None) -> Ritz:
+        """Ritz pairs of the given rows, a block or several, those with the highest ``rank(value)`` first."""
+        rows = slice(start, self.steps if stop is None else stop)
+        values, weights = np.linalg.eigh(self._picture[rows, rows])
+        best = np.argsort(-rank(values), kind="stable")
+        weights = weights[:, best]
+        followed = self._sizes @ np.abs(self._links[:, rows] @ weights)
+        lost = np.linalg.norm(self._lost[rows, None] * weights, axis=0)
+        return Ritz(values[best], weights, followed + lost)
 
-    def ritz_pairs(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Ritz values, largest first, and their residuals relative to the largest magnitude."""
-        values, residuals = self._eigen(0)
-        scale = np.abs(values).max()
-        return values, residuals / (scale if scale > 0 else 1.0)
+    def vectors(self, weights: NDArray[np.float64]) -> Array:
+        """The vectors with these coordinates in the basis, one a row."""
+        namespace = self._product.namespace
+        return namespace.matmul(self._product.give(weights.T), self._basis[: self.steps, ...])
 
-    def _largest_of_block(self) -> tuple[float, float]:
-        values, residuals = self._eigen(self._block)
-        return float(values[0]), float(residuals[0])
+    def restart(self, rank: Rank, k: int) -> None:
+        """Make room [1]: of the latest block keep the better half, of all before it the k best Ritz vectors.
 
-    def _eigen(self, start: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        rows = slice(start, self.steps)
-        values, vectors = eigh_tridiagonal(self._diagonal[rows], self._coupling[start : self.steps - 1])
-        residuals = np.linalg.norm(self._leaks[rows, None] * vectors, axis=0)
-        return values[::-1], residuals[::-1]
+        References:
+            [1] Wu and Simon, "Thick-restart Lanczos method for large symmetric eigenvalue problems", 2000.
+        """
+        settled, latest = self.ritz(rank, 0, self.block), self.ritz(rank, self.block)
+        before = min(k, self.block)
+        after = min((len(self._picture) - before + k) // 2, self.steps - self.block)
+        weights = block_diag(settled.weights[:, :before], latest.weights[:, :after])
+        kept = before + after
+        self._basis[:kept, ...] = self.vectors(weights)
+        self._picture[...] = 0.0
+        np.fill_diagonal(self._picture[:kept, :kept], [*settled.values[:before], *latest.values[:after]])
+        self._links = np.pad(self._links @ weights, ((0, 0), (0, len(self._picture) - kept)))
+        self._lost[:kept] = np.linalg.norm(self._lost[:, None] * weights, axis=0)
+        self.block, self.steps = before, kept
 
-    def _outside(self, vector: Array) -> tuple[Array, NDArray[np.float64]]:
-        """What is left of a vector outside the basis, and its overlaps with the basis."""
-        namespace, basis = self._product.namespace, self._basis[: self.steps, ...]
-        overlaps = namespace.matmul(basis, vector)
-        vector = vector - namespace.matmul(overlaps, basis)
-        # Once more: the first pass leaves its own rounding errors in the basis, the second none that count.
-        vector = vector - namespace.matmul(namespace.matmul(basis, vector), basis)
-        return vector, np.asarray(to_device(overlaps, "cpu"), dtype=np.float64)
-
-    def _check_symmetry(self, overlaps: NDArray[np.float64]) -> None:
-        expected = np.zeros(self.steps - 1)
-        expected[-1:] = self._coupling[: self.steps - 1][-1:]
-        self._product.check_symmetry(float(np.linalg.norm(overlaps[:-1] - expected)), self._largest_product)
-
-    def _next_direction(self) -> Array:
-        if self._is_exhausted:
-            self._block = self.steps
-            return self._fresh_direction()
-        last = self.steps - 1
-        self._coupling[last], self._leaks[last] = self._leaks[last], 0.0
-        return self._rest / float(self._coupling[last])
+    def _next_direction(self) -> tuple[Array, NDArray[np.float64]]:
+        """A unit vector outside the basis, and the links by which the rows of the basis lead to it."""
+        if self.is_exhausted:
+            self.block = self.steps
+            return self._fresh_direction(), np.zeros(len(self._picture))
+        direction = self._queue.pop(0) / float(self._sizes[0])
+        links, self._links = self._sizes[0] * self._links[0], self._links[1:]
+        for place, waiting in enumerate(self._queue):
+            overlap = float(self._product.namespace.matmul(waiting, direction))
+            self._queue[place] = waiting - overlap * direction
+            links += overlap * self._links[place]
+        return direction, links
 
     def _fresh_direction(self) -> Array:
-        draw = self._product.give(self._rng.standard_normal(self._product.dim))
-        direction, _ = self._outside(draw / float(norm(draw)))
-        return direction / float(norm(direction))
+        direction = self._product.draw(self._rng)
+        for _ in range(2):
+            direction = self._beside_basis(direction)[0]
+            direction = direction / float(norm(direction))
+        return direction
+
+    def _outside(self, product: Array, links: NDArray[np.float64]) -> Array:
+        """What a product leaves outside the basis, after a check of what symmetry says of the inside."""
+        # The links are few but after a restart: one pass over the whole basis cleans up, and checks.
+        linked = slice(int(np.flatnonzero(links)[0]) if links.any() else 0, self.steps)
+        followed = self._product.give(links[linked])
+        rest = product - self._product.namespace.matmul(followed, self._basis[linked, ...])
+        rest, surprise = self._beside_basis(rest)
+        self._product.check_symmetry(surprise, self._largest_product)
+        return rest
+
+    def _beside_basis(self, vector: Array) -> tuple[Array, float]:
+        """A vector less its part in the basis, and the norm of that part."""
+        namespace, basis = self._product.namespace, self._basis[: self.steps, ...]
+        overlaps = namespace.matmul(basis, vector)
+        return vector - namespace.matmul(overlaps, basis), float(norm(overlaps))
+
+    def _drop_rounding(self) -> None:
+        """Forget those in the queue that are rounding alone, but not that they were there."""
+        self._sizes = self._sizes_of_queue()
+        rounding = max(_ROUNDINGS * self._product.rounding, self._product.rounding**_POWER)
+        counts = self._sizes > rounding * self._largest_product
+        dropped = self._sizes[~counts, None] * self._links[~counts]
+        self._lost = np.hypot(self._lost, np.linalg.norm(dropped, axis=0))
+        self._queue = [waiting for waiting, does in zip(self._queue, counts, strict=True) if does]
+        self._links, self._sizes = self._links[counts], self._sizes[counts]
+
+    def _sizes_of_queue(self) -> NDArray[np.float64]:
+        if not self._queue:
+            return np.empty(0)
+        return np.asarray(to_device(norms(self._queue), "cpu"), dtype=np.float64)

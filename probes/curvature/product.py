@@ -51,6 +51,11 @@ class Product:
         host = np.asarray(host, order="C")
         return self.namespace.asarray(host, dtype=self.like.dtype, device=device(self.like))
 
+    def draw(self, rng: np.random.Generator) -> Array:
+        """A random vector of norm 1, every direction as likely."""
+        vector = self.give(rng.standard_normal(self.dim))
+        return vector / float(norm(vector))
+
     def check_symmetry(self, difference: float, scale: float) -> None:
         """Refuse products of which ``<u, H v>`` and ``<v, H u>`` are too far apart for rounding."""
         if difference > self.asymmetry_allowed * scale:
