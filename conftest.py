@@ -1,7 +1,12 @@
 """What every doctest may use without importing it."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
+
+# Without torch what is written for it cannot be imported, not even to look for doctests.
+collect_ignore = [] if find_spec("torch") else ["diag/capture/torch", "tests/diag/capture/torch_traps.py"]
 
 
 @pytest.fixture(autouse=True)

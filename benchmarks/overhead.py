@@ -1,4 +1,4 @@
-"""What recording costs: a training step with diag over the same step without.
+"""What recording costs: a training step with diag over the same step without, beside what people use today.
 
 The limits are what every user should be able to count on: 1.25 × at every step (1.4 × for twenty layers
 of 256, whose steps are short), 1.05 × at every tenth, 1.01 × at every hundredth.
@@ -6,71 +6,93 @@ of 256, whose steps are short), 1.05 × at every tenth, 1.01 × at every hundred
 
 import tempfile
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from contextlib import ExitStack
+from importlib import import_module
+from importlib.util import find_spec
+from itertools import count, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import diag
-import scratchnet as sn
+from benchmarks.networks import NETWORKS, Network
+from benchmarks.rivals import RIVALS, Listen
 from benchmarks.timing import Row, ratios, row
+from diag.capture import FRAMEWORKS
 
+LIMITS = {1: 1.25, 10: 1.05, 100: 1.01}
+DEEP_LIMITS = {**LIMITS, 1: 1.40}
 CASES = {
-    "MLP 784-512-512-10, batch 128": ((784, 512, 512, 10), 128, {1: 1.25, 10: 1.05, 100: 1.01}),
-    "MLP of 20 layers of 256, batch 64": ((*[256] * 20, 10), 64, {1: 1.40, 10: 1.05, 100: 1.01}),
+    "MLP 784-512-512-10, batch 128": LIMITS,
+    "MLP of 20 layers of 256, batch 64": DEEP_LIMITS,
+    "CNN 16-32 on 8×8, batch 64": LIMITS,
+    "transformer encoder layer 128-512, 4 heads, 64 positions, batch 16": LIMITS,
 }
+# A whole number of the longest interval between recorded steps.
 STEPS_A_TURN = 100
 TURNS = 9
 WARM_UP = 2
 
 
 def run() -> Iterator[Row]:
-    """Measures every case at every cadence, with the whole default set and both sinks."""
-    for case, (widths, batch, limits) in CASES.items():
-        with tempfile.TemporaryDirectory() as folder:
-            recorders: list[diag.Recorder] = []
-            sides = {
-                every: _training(widths, batch, Path(folder) / str(every), every, recorders)
-                for every in limits
-            }
-            found = ratios(
-                _training(widths, batch),
-                {str(every): side for every, side in sides.items()},
-                turns=TURNS,
-                warm_up=WARM_UP,
-            )
-            for recorder in recorders:
-                recorder.close()
-        for every, limit in limits.items():
-            yield row(f"{case}, every {every}", found[str(every)], limit, unit="× the step without")
+    """Measures every case in every framework, with the whole default set and both sinks."""
+    networks = {network.name: network for network in NETWORKS}
+    for framework in FRAMEWORKS:
+        if find_spec(framework) is not None:
+            for case, limits in CASES.items():
+                yield from _case(framework, networks[case], limits)
 
 
-def _training(
-    widths: tuple[int, ...],
-    batch: int,
-    folder: Path | None = None,
-    every: int = 1,
-    recorders: list[diag.Recorder] | None = None,
-) -> Callable[[], None]:
-    """A function that trains for one turn, recorded if there is a folder."""
-    rng = np.random.default_rng(0)
-    layers: list[sn.nn.Module] = []
-    for inputs, outputs in pairwise(widths[:-1]):
-        layers += [sn.nn.Linear(inputs, outputs, rng=rng), sn.nn.ReLU()]
-    model = sn.nn.Sequential(*layers, sn.nn.Linear(widths[-2], widths[-1], rng=rng))
-    optimizer = sn.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    criterion = sn.nn.CrossEntropyLoss()
-    x = rng.standard_normal((batch, widths[0])).astype(np.float32)
-    y = rng.integers(0, widths[-1], batch)
-    if folder is not None and recorders is not None:
-        recorders.append(diag.Recorder(folder, every=every))
-        recorders[-1].watch(model, optimizer, criterion=criterion)
+def _case(framework: str, network: Network, limits: dict[int, float]) -> Iterator[Row]:
+    rivals = RIVALS if framework == "torch" else {}
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        listeners = {
+            f"every {every}": _recording(folder / f"every {every}", every, stack) for every in limits
+        }
+        listeners |= {name: start(folder / name, stack) for name, start in rivals.items()}
+        sides = {name: _training(framework, network, listen) for name, listen in listeners.items()}
+        found = ratios(_training(framework, network), sides, turns=TURNS, warm_up=WARM_UP)
+    for name, values in found.items():
+        limit = {f"every {every}": limit for every, limit in limits.items()}.get(name)
+        yield row(f"{framework}, {network.name}, {name}", values, limit, unit="× the step without")
+
+
+def _recording(folder: Path, every: int, stack: ExitStack) -> Listen:
+    def listen(model: Any, optimizer: Any, criterion: Any) -> Callable[[int], None]:
+        recorder = stack.enter_context(diag.Recorder(folder, every=every))
+        recorder.watch(model, optimizer, criterion=criterion)
+        return _nothing
+
+    return listen
+
+
+def _nothing(_step: int) -> None:
+    pass
+
+
+def _training(framework: str, network: Network, listen: Listen | None = None) -> Callable[[], None]:
+    """A function that trains for one turn, heard by the listener."""
+    nn, optim = import_module(f"{framework}.nn"), import_module(f"{framework}.optim")
+    model, criterion = network.make(nn), network.criterion(nn)
+    optimizer = optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+    x, y = map(_tensor if framework == "torch" else np.asarray, network.data())
+    after_step = listen(model, optimizer, criterion) if listen else _nothing
+    steps = count()
 
     def turn() -> None:
-        for _ in range(STEPS_A_TURN):
-            loss = criterion(model(x), y)
+        for step in islice(steps, STEPS_A_TURN):
+            loss = criterion(network.predict(model(x)), y)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            after_step(step)
 
     return turn
+
+
+def _tensor(array: Any) -> Any:
+    import torch
+
+    return torch.from_numpy(array)

@@ -11,6 +11,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from os import getpid
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,7 +24,7 @@ from tensorboard.plugins.custom_scalar import metadata as layout_metadata
 from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 from tensorboard.plugins.hparams import metadata as hparams_metadata
 
-from diag.events import Axis, Reading
+from diag.events import Axis, Columns, Reading, Readings
 
 # TensorBoard takes the metric columns of its table from an experiment that is written before the first
 # step, and without one makes a column of every tag: hundreds, for fifty layers. These three are what runs
@@ -68,8 +69,11 @@ class Board:
         self._flush_seconds = flush_seconds
         self._flushed_at = time.monotonic()
         self._layout = _Layout()
+        self._columns: Columns | None = None
+        self._tags = _Tags([])
         hyperparameters = dict(_flatten(config))
-        self._write_event(event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2"))
+        version = event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2")
+        self._write_record(version.SerializeToString())
         self._write_summary(0, [_experiment(hyperparameters), _session_start(hyperparameters)])
         self.flush()
 
@@ -85,10 +89,15 @@ class Board:
             ValueError: If the board is closed.
             OSError: If the file cannot be written.
         """
-        values = _scalars(pair for reading in readings for pair in _tagged(reading))
-        if self._layout.notice(readings):
-            values.append(self._layout.to_value())
-        self._write_summary(step, values)
+        if not isinstance(readings, Readings):
+            self._notice(step, readings)
+            self._write_pairs(step, [pair for reading in readings for pair in _tagged(reading)])
+            return
+        if readings.columns is not self._columns:
+            self._notice(step, readings)
+            self._tags = _Tags(tag for reading in readings for tag, _ in _tagged(reading))
+            self._columns = readings.columns
+        self._write_event(step, self._tags.summary(readings.values))
 
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
         """Write the user's scalars under their own names, as one event.
@@ -101,7 +110,7 @@ class Board:
             ValueError: If the board is closed.
             OSError: If the file cannot be written.
         """
-        self._write_summary(step, _scalars(scalars.items()))
+        self._write_pairs(step, list(scalars.items()))
 
     def flush(self) -> None:
         """Hand what is buffered to the operating system: a viewer sees it, and a kill no longer loses it.
@@ -127,17 +136,31 @@ class Board:
         with self._file:
             self._write_summary(0, [_session_end(status)])
 
+    def _notice(self, step: int, readings: Sequence[Reading]) -> None:
+        if self._layout.notice(readings):
+            self._write_summary(step, [self._layout.to_value()])
+
+    def _write_pairs(self, step: int, pairs: Sequence[tuple[str, float]]) -> None:
+        numbers = np.array([number for _, number in pairs], np.float64)
+        self._write_event(step, _Tags(tag for tag, _ in pairs).summary(numbers))
+
     def _write_summary(self, step: int, values: list[Any]) -> None:
+        self._write_event(step, _summary(values))
+
+    def _write_event(self, step: int, summary: bytes) -> None:
+        """Write an event of the summary that is given, encoded as a field of it."""
         if self._file.closed:
             raise ValueError(
                 f"Board needs an open file to write step {step}; it was closed: make a new Board"
             )
-        if values:
-            summary = summary_pb2.Summary(value=values)
-            self._write_event(event_pb2.Event(wall_time=time.time(), step=step, summary=summary))
+        if summary:
+            # Encoded fields may be put one behind the other: together they are one message.
+            self._write_record(
+                event_pb2.Event(wall_time=time.time(), step=step).SerializeToString() + summary
+            )
 
-    def _write_event(self, event: Any) -> None:
-        self._file.write(_record(event.SerializeToString()))
+    def _write_record(self, data: bytes) -> None:
+        self._file.write(_record(data))
         if time.monotonic() - self._flushed_at >= self._flush_seconds:
             self.flush()
 
@@ -161,13 +184,40 @@ def _is_indexed(reading: Reading) -> bool:
     return reading.axis == "curvature" and np.ndim(reading.value) == 1
 
 
-def _scalars(pairs: Iterable[tuple[str, float]]) -> list[Any]:
-    numbers = ((tag, float(value)) for tag, value in pairs)
-    return [
-        summary_pb2.Summary.Value(tag=tag, simple_value=number)
-        for tag, number in numbers
-        if not math.isnan(number)
-    ]
+def _summary(values: Sequence[Any]) -> bytes:
+    """The summary of these values as a field of an event; nothing where there are none."""
+    summary = summary_pb2.Summary(value=values)
+    return event_pb2.Event(summary=summary).SerializeToString() if values else b""
+
+
+class _Tags:
+    """Tags of a step's numbers: encoded once, so that afterwards only the numbers are put in.
+
+    Args:
+        tags: In the order of the numbers.
+    """
+
+    def __init__(self, tags: Iterable[str]) -> None:
+        self._values = [summary_pb2.Summary.Value(tag=tag, simple_value=0.0) for tag in tags]
+        self._form_of = lru_cache(maxsize=4)(self._form)
+
+    def summary(self, numbers: NDArray[np.float64]) -> bytes:
+        """The numbers under their tags as a field of an event, without those that are NaN."""
+        is_there = ~np.isnan(numbers)
+        form, places = self._form_of(is_there.tobytes())
+        with np.errstate(over="ignore"):
+            single = numbers[is_there].astype("<f4")
+        form[places] = single.view(np.uint8).reshape(-1, 4)
+        return form.tobytes()
+
+    def _form(self, is_there: bytes) -> tuple[NDArray[np.uint8], NDArray[np.intp]]:
+        """An encoded summary of zeros, and where in it the bytes of each number stand."""
+        values = [value for value, there in zip(self._values, is_there, strict=True) if there]
+        form = np.frombuffer(_summary(values), np.uint8).copy()
+        lengths = [summary_pb2.Summary(value=[value]).ByteSize() for value in values]
+        # A value's number is the last of it, and the last value ends the summary.
+        ends = form.size - sum(lengths) + np.cumsum(lengths, dtype=np.intp)
+        return form, ends[:, None] + np.arange(-4, 0)
 
 
 class _Layout:
@@ -304,16 +354,21 @@ def _masked_crc32c(data: bytes) -> bytes:
 
 def _crc32c(data: bytes) -> int:
     # A CRC is linear over exclusive-or: each byte of a block contributes the entry that belongs to its
-    # distance from the end, so a block is one look-up. The checksum so far joins the block's first bytes.
-    crc = 0xFFFFFFFF
-    for start in range(0, len(data), _BLOCK):
-        block = data[start : start + _BLOCK]
-        head = min(len(block), 4)
-        mixed = int.from_bytes(block[:head], "little") ^ (crc & ((1 << 8 * head) - 1))
-        unsigned = np.frombuffer(mixed.to_bytes(head, "little") + block[head:], np.uint8)
-        entries = _CONTRIBUTIONS.take(unsigned + _ROWS[-len(block) :])
-        crc = int(np.bitwise_xor.reduce(entries)) ^ (crc >> 8 * head)
-    return crc ^ 0xFFFFFFFF
+    # distance from the end, so all blocks are one look-up. Zeros ahead of the data contribute nothing.
+    blocks = np.zeros((-(-len(data) // _BLOCK), _BLOCK), np.uint8)
+    padded = blocks.reshape(-1)[blocks.size - len(data) :]
+    padded[:] = np.frombuffer(data, np.uint8)
+    # The register starts with ones, which join the first bytes.
+    head = min(len(data), 4)
+    padded[:head] ^= 0xFF
+    first, second, third, fourth = _JOINING
+    crc = 0
+    for entry in np.bitwise_xor.reduce(_CONTRIBUTIONS.take(blocks + _ROWS), axis=1).tolist():
+        # Likewise the checksum so far joins the first bytes of the next block.
+        crc = (
+            entry ^ first[crc & 0xFF] ^ second[crc >> 8 & 0xFF] ^ third[crc >> 16 & 0xFF] ^ fourth[crc >> 24]
+        )
+    return int(crc) ^ (0xFFFFFFFF >> 8 * head) ^ 0xFFFFFFFF
 
 
 def _contributions(length: int) -> NDArray[np.uint32]:
@@ -331,3 +386,4 @@ def _contributions(length: int) -> NDArray[np.uint32]:
 _BLOCK = 256
 _CONTRIBUTIONS = _contributions(_BLOCK)
 _ROWS = 256 * np.arange(_BLOCK)
+_JOINING = _CONTRIBUTIONS[: 4 * 256].reshape(4, 256).tolist()

@@ -1,17 +1,31 @@
 """The words that all of diag shares: what is heard, what is read from it, and who speaks.
 
 An `Event` is something that the model did, with its arrays lent for the call only. A `Reading`
-is one number that a probe made of it. `Layer`, `Parameter` and `Optimizer` describe the speakers;
-`Happening` is for what no number can say.
+is one number that a probe made of it; `Readings` are all those of a step, as one vector. `Layer`,
+`Parameter` and `Optimizer` describe the speakers; `Happening` is for what no number can say.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 Axis = Literal["layers", "parameters", "network", "curvature"]
 EventKind = Literal[
-    "activation", "output_gradient", "input", "prediction", "target", "loss", "weight", "gradient", "update"
+    "activation",
+    "output_gradient",
+    "input",
+    "prediction",
+    "target",
+    "loss",
+    "weight",
+    "gradient",
+    "unclipped_gradient",
+    "move",
+    "update",
 ]
 
 
@@ -21,7 +35,8 @@ class Event(NamedTuple):
     A forward or backward event has one subject (a layer, or ``""`` for the network) and one array. An
     optimiser's ``weight`` (before the step), ``gradient`` and ``update`` events carry a tuple of parameter
     names and a list of arrays beside it, so that norms of a whole step can be taken in one call; a
-    parameter without a gradient is left out.
+    parameter without a gradient is left out. ``move`` carries two lists, the weights before and after the
+    step: what lies between them is then never laid down as a whole.
     """
 
     kind: EventKind
@@ -41,6 +56,73 @@ class Reading(NamedTuple):
     subject: str
     value: Any
     axis: Axis
+
+
+class Column(NamedTuple):
+    """Where a number belongs: `Reading` without its value."""
+
+    name: str
+    subject: str
+    axis: Axis
+
+
+class Columns:
+    """Where the numbers of a step belong, in their order.
+
+    They stay the same object from step to step while the model does the same, and are equal to nothing
+    else: whoever needs something that follows from hundreds of names works it out once for each object.
+
+    Attributes:
+        cells: One for each number.
+    """
+
+    def __init__(self, cells: Iterable[Column]) -> None:
+        self.cells = tuple(cells)
+
+    @cached_property
+    def by_axis(self) -> dict[Axis, tuple["Columns", NDArray[np.intp]]]:
+        """The columns of each axis that has any, with their positions here."""
+        positions: dict[Axis, list[int]] = {}
+        for position, cell in enumerate(self.cells):
+            positions.setdefault(cell.axis, []).append(position)
+        return {
+            axis: (Columns(self.cells[position] for position in some), np.array(some))
+            for axis, some in positions.items()
+        }
+
+
+class Readings(Sequence[Reading]):
+    """The readings of one step that are single numbers: a vector of float64, and what its entries are.
+
+    It can be read as a sequence of `Reading`, one by one; the sinks take the vector.
+
+    Example:
+        >>> columns = Columns([Column("dead_unit_rate", "features.1", "layers")])
+        >>> list(Readings(columns, np.array([0.71])))
+        [Reading(name='dead_unit_rate', subject='features.1', value=0.71, axis='layers')]
+    """
+
+    __slots__ = ("columns", "values")
+
+    def __init__(self, columns: Columns, values: NDArray[np.float64]) -> None:
+        self.columns = columns
+        self.values = values
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, index: Any) -> Any:
+        name, subject, axis = self.columns.cells[index]
+        return Reading(name, subject, float(self.values[index]), axis)
+
+    def __iter__(self) -> Iterator[Reading]:
+        for (name, subject, axis), value in zip(self.columns.cells, self.values.tolist(), strict=True):
+            yield Reading(name, subject, value, axis)
+
+    def by_axis(self) -> dict[Axis, "Readings"]:
+        """The readings of each axis that has any."""
+        split = self.columns.by_axis.items()
+        return {axis: Readings(columns, self.values[positions]) for axis, (columns, positions) in split}
 
 
 @dataclass(frozen=True)

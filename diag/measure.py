@@ -1,54 +1,56 @@
 """From events to readings: what is measured of each event, and what follows from it at the end of a step."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
+from itertools import accumulate, chain
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 import probes
-from diag.events import Axis, Event, Layer, Reading
+from diag.events import Axis, Column, Columns, Event, Layer, Readings
 from probes import Probe
+from probes.arrays import readable
+from probes.fused import (
+    combined_norms,
+    moments,
+    norms_and_non_finite_counts,
+    norms_before_and_of_change,
+)
 
 Guard = Callable[[str, str], AbstractContextManager[None]]
+Numbers = NDArray[np.float64]
 
 # Layers whose output is zero where they pass no gradient back, and those that flatten out at two ends.
 RECTIFYING = frozenset({"ReLU", "ReLU6"})
 LIMITS: Mapping[str, tuple[float, float]] = {"Sigmoid": (0.0, 1.0), "Tanh": (-1.0, 1.0)}
+
+# What is measured of every parameter, event by event.
+_OF_PARAMETERS: Mapping[str, tuple[tuple[str, ...], Callable[[Any], Iterable[Any]]]] = {
+    "gradient": (("gradient_norm", "gradient_non_finite_count"), norms_and_non_finite_counts),
+    "move": (("weight_norm", "update_norm"), lambda arrays: norms_before_and_of_change(*arrays)),
+}
 
 # What the user's own probes may eat: one array for each layer, or one for each parameter.
 LAYER_EVENTS = ("activation", "output_gradient")
 PARAMETER_EVENTS = ("weight", "gradient", "update")
 
 
-class _Key(NamedTuple):
-    """Where a number belongs."""
+class _Task(NamedTuple):
+    """What is measured in one go of an event: a function of its array, and where the numbers belong."""
 
-    axis: Axis
-    name: str
-    subject: str
-
-
-class _Block(NamedTuple):
-    """Numbers that are not yet on the host, one for each key: a 1-D array, or a 0-d one for a single key."""
-
-    keys: list[_Key]
-    values: Any
-
-    def numbers(self) -> Iterable[Any]:
-        """One 0-d number for each key."""
-        return self.values if np.ndim(self.values) else (self.values,)
-
-
-Found = Mapping[_Key, float]
+    cells: tuple[Column, ...]
+    function: Callable[[Any], Iterable[Any]]
 
 
 class Measure:
     """Hears the events of a step and turns them into readings.
 
     Nothing of an event is kept but numbers, which stay in the library and on the device of the arrays
-    until `take` brings them over in one transfer.
+    until `take` brings them over in one transfer. What to measure of an event, and what follows from a
+    step's numbers, is worked out the first time and then only done.
 
     Args:
         own: Probes of the user's, each of which eats one array.
@@ -58,14 +60,16 @@ class Measure:
     """
 
     def __init__(self, own: Sequence[Probe], omit: Collection[str], guard: Guard, prefix: str = "") -> None:
-        self._own = own
+        self._own = [probe for probe in own if probe.name not in omit]
         self._omit = frozenset(omit)
         self._guard = guard
         self._prefix = prefix
         self._layers: dict[str, Layer] = {}
         self._order: dict[str, int] = {}
-        self._activity: dict[str, probes.UnitActivity] = {}
-        self._blocks: list[_Block] = []
+        self._tasks: dict[tuple[str, str | tuple[str, ...]], tuple[_Task, ...]] = {}
+        self._cells: list[tuple[Column, ...]] = []
+        self._numbers: list[Any] = []
+        self._plan: _Plan | None = None
 
     @property
     def wants(self) -> frozenset[str]:
@@ -75,6 +79,7 @@ class Measure:
     def learn(self, layers: Iterable[Layer]) -> None:
         """Takes note of the layers' kinds and parameters."""
         self._layers = {layer.name: layer for layer in layers}
+        self._tasks, self._plan = {}, None
 
     def in_order(self, layers: Iterable[Layer]) -> list[Layer]:
         """Layers in order of execution; those that never ran stand last."""
@@ -85,129 +90,177 @@ class Measure:
     def hear(self, event: Event) -> None:
         """Measures one event, at once: the array is lent for the call."""
         kind, subject, array = event
+        tasks = self._tasks.get((kind, subject))
+        if tasks is None:
+            tasks = self._tasks[kind, subject] = tuple(self._tasks_of(kind, subject))
+        for cells, function in tasks:
+            numbers: Iterable[Any] = [np.nan] * len(cells)
+            with self._guard(cells[0].name, cells[0].subject):
+                numbers = function(array)
+            self._cells.append(cells)
+            self._numbers += numbers
+
+    def _tasks_of(self, kind: str, subject: str | tuple[str, ...]) -> Iterator[_Task]:
         if isinstance(subject, tuple):
-            self._hear_parameters(kind, subject, array)
-        elif kind in LAYER_EVENTS:
-            self._hear_layer(kind, subject, array)
-        elif kind == "loss":
-            self._apply(_Key("network", "criterion_loss", ""), probes.activation_mean, array)
-        else:
-            for name, value in probes.summary(array)._asdict().items():
-                self._keep([_Key("network", f"{kind}_{name}", "")], value)
+            # Of these norms others follow, which may be wanted where they are not.
+            return self._of_parameters(kind, subject)
+        tasks = self._of_layer(kind, subject) if kind in LAYER_EVENTS else _of_network(kind)
+        return (task for task in tasks if not self._omit.issuperset(cell.name for cell in task.cells))
 
-    def _hear_layer(self, kind: str, layer: str, array: Any) -> None:
+    def _of_layer(self, kind: str, name: str) -> Iterator[_Task]:
         if kind == "activation":
-            self._order.setdefault(layer, len(self._order))
-            self._hear_activation(layer, array)
+            self._order.setdefault(name, len(self._order))
+            yield from _of_activation(name, self._layers[name].kind if name in self._layers else "")
         for probe in self._own:
             if probe.eats == kind:
-                self._apply(_Key("layers", probe.name, layer), probe.function, array)
+                yield _Task(
+                    _cells("layers", name, probe.name), partial(_one_number, probe.name, probe.function)
+                )
 
-    def _hear_activation(self, layer: str, array: Any) -> None:
-        kind = self._layers[layer].kind if layer in self._layers else ""
-        self._apply(_Key("layers", "activation_mean", layer), probes.activation_mean, array)
-        size = self._apply(_Key("layers", "activation_rms", layer), probes.activation_rms, array)
-        # A finite size proves every entry finite, and saves a second look at the array.
-        count = _zero if np.isfinite(size) else probes.non_finite_count
-        self._apply(_Key("layers", "activation_non_finite_count", layer), count, array)
-        if kind in RECTIFYING:
-            self._hear_units(layer, array)
-        if kind in LIMITS:
-            self._apply(
-                _Key("layers", "saturation_rate", layer), probes.saturation_rate, array, *LIMITS[kind]
+    def _of_parameters(self, kind: str, names: tuple[str, ...]) -> Iterator[_Task]:
+        if not names:
+            return
+        if kind == "unclipped_gradient":
+            yield _Task(_cells("network", "", "gradient_norm_before_clipping"), _norm_of_all)
+            return
+        standard = _OF_PARAMETERS.get(kind)
+        if standard is not None:
+            of_each, function = standard
+            yield _Task(
+                tuple(Column(each, name, "parameters") for each in of_each for name in names), function
             )
-
-    def _hear_units(self, layer: str, array: Any) -> None:
-        with self._guard("dead_unit_rate", layer):
-            activity = self._activity.setdefault(layer, probes.UnitActivity())
-            self._keep([_Key("layers", "dead_unit_rate", layer)], activity.add(array))
-            self._keep([_Key("layers", "dead_unit_rate_pooled", layer)], activity.dead_unit_rate())
-
-    def _hear_parameters(self, kind: str, names: tuple[str, ...], arrays: list[Any]) -> None:
-        with self._guard(f"{kind}_norm", ""):
-            norms = probes.norms(arrays)
-            self._keep([_Key("parameters", f"{kind}_norm", name) for name in names], norms)
-            if kind == "gradient":
-                # A finite norm proves every entry finite; only the others are looked at again.
-                counts = [
-                    0 if np.isfinite(norm) else probes.non_finite_count(array)
-                    for norm, array in zip(norms, arrays, strict=True)
-                ]
-                keys = [_Key("parameters", "gradient_non_finite_count", name) for name in names]
-                self._keep(keys, np.asarray(counts))
         for probe in self._own:
             if probe.eats == kind:
-                for name, array in zip(names, arrays, strict=True):
-                    self._apply(_Key("parameters", probe.name, name), probe.function, array)
-
-    def _apply(self, key: _Key, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Keeps what the function makes of the arguments, and gives it back; NaN where it failed or is omitted."""
-        value: Any = np.nan
-        if key.name not in self._omit:
-            with self._guard(key.name, key.subject):
-                value = _one_number(key.name, function(*arguments))
-            self._keep([key], value)
-        return value
-
-    def _keep(self, keys: list[_Key], values: Any) -> None:
-        self._blocks.append(_Block(keys, values))
+                for position, name in enumerate(names):
+                    function = partial(_one_number_at, position, probe.name, probe.function)
+                    yield _Task(_cells("parameters", name, probe.name), function)
 
     # -------------------------------------------------------------------------- after a step
 
-    def take(self) -> list[Reading]:
+    def take(self) -> Readings:
         """The readings of the step, with those that follow from several events; forgets them."""
-        blocks, self._blocks = self._blocks, []
-        keys = [key for block in blocks for key in block.keys]
-        numbers = probes.to_host([number for block in blocks for number in block.numbers()])
+        cells, self._cells = self._cells, []
+        numbers, self._numbers = probes.to_host(self._numbers), []
+        if self._plan is None or self._plan.cells != cells:
+            layers = self.in_order(self._layers.values())
+            self._plan = _Plan(cells, layers, self._omit, self._prefix)
+        return self._plan.readings(numbers)
+
+
+class _Plan:
+    """What becomes of the numbers of a step, as long as the same come in the same order.
+
+    Args:
+        cells: Where they belong, task by task.
+        layers: In order of execution.
+        omit: Names to leave out.
+        prefix: Goes before the names of the network's readings.
+    """
+
+    def __init__(
+        self, cells: list[tuple[Column, ...]], layers: Iterable[Layer], omit: Collection[str], prefix: str
+    ) -> None:
+        self.cells = cells
+        measured = list(chain.from_iterable(cells))
         # Where a layer ran several times in a step, its last run counts.
-        found: Found = dict(zip(keys, numbers.tolist(), strict=True))
-        found = {**found, **_update_ratios(found), **self._over_depth(found)}
-        return [self._reading(key, value) for key, value in found.items() if key.name not in self._omit]
+        places = {cell: place for place, cell in enumerate(measured)}
+        self._following = [*_update_ratios(places), *_over_depth(places, layers)]
+        following = chain.from_iterable(task.cells for task in self._following)
+        places |= {cell: place for place, cell in enumerate(following, len(measured))}
+        kept = {cell: place for cell, place in places.items() if cell.name not in omit}
+        self._kept = np.fromiter(kept.values(), np.intp)
+        self._columns = Columns(_prefixed(cell, prefix) for cell in kept)
 
-    def _reading(self, key: _Key, value: float) -> Reading:
-        name = self._prefix + key.name if key.axis == "network" else key.name
-        return Reading(name, key.subject, value, key.axis)
-
-    def _over_depth(self, found: Found) -> Found:
-        """Gradient norms of layers and of the network, and their ratio from the first layer to the last."""
-        norms = _of_parameters(found, "gradient_norm")
-        layers = {
-            layer.name: [norms[name] for name in layer.parameters if name in norms]
-            for layer in self.in_order(self._layers.values())
-        }
-        by_layer = {name: _combined(parts) for name, parts in layers.items() if parts}
-        derived = {_Key("layers", "gradient_norm", name): norm for name, norm in by_layer.items()}
-        if norms:
-            derived[_Key("network", "gradient_norm", "")] = _combined(list(norms.values()))
-        if len(by_layer) > 1:
-            ratio = probes.gradient_norm_ratio(np.array(list(by_layer.values())))
-            derived[_Key("network", "gradient_norm_ratio", "")] = float(ratio)
-        return derived
+    def readings(self, numbers: Numbers) -> Readings:
+        """The numbers of a step, and those that follow from them."""
+        following = [function(numbers) for _, function in self._following]
+        return Readings(self._columns, np.concatenate([numbers, *following])[self._kept])
 
 
-def _of_parameters(found: Found, name: str) -> dict[str, float]:
-    return {key.subject: value for key, value in found.items() if key[:2] == ("parameters", name)}
+# ------------------------------------------------------------------------------- what is measured
 
 
-def _update_ratios(found: Found) -> Found:
-    updates, weights = _of_parameters(found, "update_norm"), _of_parameters(found, "weight_norm")
-    names = [name for name in updates if name in weights]
-    ratios = probes.ratio_of_norms(
-        np.array([updates[n] for n in names]), np.array([weights[n] for n in names])
-    )
-    return {_Key("parameters", "update_ratio", name): float(r) for name, r in zip(names, ratios, strict=True)}
+def _of_activation(layer: str, kind: str) -> Iterator[_Task]:
+    names = "activation_mean", "activation_rms", "activation_non_finite_count"
+    yield _Task(_cells("layers", layer, *names), moments)
+    if kind in RECTIFYING:
+        pooled = partial(_dead_unit_rates, probes.UnitActivity())
+        yield _Task(_cells("layers", layer, "dead_unit_rate", "dead_unit_rate_pooled"), pooled)
+    if kind in LIMITS:
+        low, high = LIMITS[kind]
+        rate = partial(probes.saturation_rate, low=low, high=high)
+        yield _Task(_cells("layers", layer, "saturation_rate"), partial(_one_number, "saturation_rate", rate))
 
 
-def _zero(_array: Any) -> int:
-    return 0
+def _of_network(kind: str) -> Iterator[_Task]:
+    if kind == "loss":
+        loss = partial(_one_number, "criterion_loss", probes.activation_mean)
+        yield _Task(_cells("network", "", "criterion_loss"), loss)
+    else:
+        names = [f"{kind}_{name}" for name in probes.Summary._fields]
+        yield _Task(_cells("network", "", *names), probes.summary)
 
 
-def _combined(norms: list[float]) -> float:
-    values: NDArray[np.float64] = np.array(norms)
-    return float(probes.combined_norm(values))
+def _dead_unit_rates(activity: probes.UnitActivity, array: Any) -> tuple[Any, Any]:
+    return activity.add(readable(array)), activity.dead_unit_rate()
 
 
-def _one_number(name: str, value: Any) -> Any:
+def _norm_of_all(arrays: Sequence[Any]) -> list[Any]:
+    return [probes.combined_norm(probes.norms([readable(array) for array in arrays]))]
+
+
+def _one_number(name: str, function: Callable[[Any], Any], array: Any) -> tuple[Any]:
+    value = function(array)
     if np.ndim(value) != 0:
         raise ValueError(f"{name} needs to return one number, got shape {np.shape(value)}")
-    return value
+    return (value,)
+
+
+def _one_number_at(position: int, name: str, function: Callable[[Any], Any], arrays: Any) -> tuple[Any]:
+    return _one_number(name, function, arrays[position])
+
+
+# -------------------------------------------------------------------------------- what follows
+
+
+def _update_ratios(places: Mapping[Column, int]) -> Iterator[_Task]:
+    weights, updates = _of_parameters(places, "weight_norm"), _of_parameters(places, "update_norm")
+    moved = [name for name in updates if name in weights]
+    above, below = [updates[name] for name in moved], [weights[name] for name in moved]
+    if moved:
+        cells = tuple(Column("update_ratio", name, "parameters") for name in moved)
+        yield _Task(cells, lambda numbers: probes.ratio_of_norms(numbers[above], numbers[below]))
+
+
+def _over_depth(places: Mapping[Column, int], layers: Iterable[Layer]) -> Iterator[_Task]:
+    """Gradient norms of layers and of the network, and their ratio from the first layer to the last."""
+    norms = _of_parameters(places, "gradient_norm")
+    parts = {layer.name: [norms[name] for name in layer.parameters if name in norms] for layer in layers}
+    parts = {layer: some for layer, some in parts.items() if some}
+    starts = [0, *accumulate(map(len, parts.values()))][:-1]
+    side_by_side, every = list(chain.from_iterable(parts.values())), list(norms.values())
+
+    def of_layers(numbers: Numbers) -> Numbers:
+        return combined_norms(numbers[side_by_side], starts)
+
+    if parts:
+        yield _Task(tuple(Column("gradient_norm", layer, "layers") for layer in parts), of_layers)
+    if norms:
+        total = _cells("network", "", "gradient_norm")
+        yield _Task(total, lambda numbers: [probes.combined_norm(numbers[every])])
+    if len(parts) > 1:
+        ratio = _cells("network", "", "gradient_norm_ratio")
+        yield _Task(ratio, lambda numbers: [probes.gradient_norm_ratio(of_layers(numbers))])
+
+
+def _of_parameters(places: Mapping[Column, int], name: str) -> dict[str, int]:
+    """The places of one name's numbers, by parameter."""
+    return {cell.subject: place for cell, place in places.items() if cell[::2] == (name, "parameters")}
+
+
+def _cells(axis: Axis, subject: str, *names: str) -> tuple[Column, ...]:
+    return tuple(Column(name, subject, axis) for name in names)
+
+
+def _prefixed(cell: Column, prefix: str) -> Column:
+    return cell._replace(name=prefix + cell.name) if cell.axis == "network" else cell

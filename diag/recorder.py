@@ -2,21 +2,24 @@
 
 import atexit
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import count
+from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 import probes
 from diag.board import Board
 from diag.capture import Capture, open_capture
-from diag.events import Event, Happening, Model, Optimizer, Reading
-from diag.guard import Guard
+from diag.events import Column, Columns, Event, Happening, Model, Optimizer, Reading, Readings
+from diag.guard import DiagWarning, Guard
 from diag.log import LogWriter, describe_run, write_run
 from diag.measure import LAYER_EVENTS, PARAMETER_EVENTS, Measure
 
@@ -128,7 +131,7 @@ class Recorder:
         """Listens to a model and its optimiser from the step in progress on.
 
         Args:
-            model: A scratchnet module.
+            model: A scratchnet or a PyTorch module.
             optimizer: Moves the model's parameters. Each step of the first watched optimiser ends a step.
             criterion: The loss module, if its loss, predictions and targets are to be recorded too.
             name: Tells several pairs apart; goes before the names of layers and readings.
@@ -149,9 +152,8 @@ class Recorder:
         measure = Measure(self._own, self._omit, self._guard, f"{name}." if name else "")
 
         def hear(event: Event) -> None:
-            with self._guard(
-                f"measure of {event.kind}", "" if isinstance(event.subject, tuple) else event.subject
-            ):
+            subject = "" if isinstance(event.subject, tuple) else event.subject
+            with self._guard(f"measure of {event.kind}", subject):
                 measure.hear(event)
 
         capture = open_capture(
@@ -162,6 +164,7 @@ class Recorder:
             hear=hear,
             before_step=self._on_before_step,
             after_step=self._on_after_step,
+            tell=self._tell_of_capture,
             work=self._guard,
             wants=measure.wants,
         )
@@ -257,34 +260,42 @@ class Recorder:
                 watched.capture.listening = self._is_recorded()
 
     def _end_step(self) -> None:
-        readings, self._readings = self._readings, []
+        curvature, self._readings = self._readings, []
+        if curvature:
+            self._write_readings(curvature)
         if self._is_recorded():
-            for watched in self._watched:
-                readings += watched.measure.take()
-                readings += _learning_rates(watched)
+            readings = [
+                some for watched in self._watched for some in (watched.measure.take(), _rates(watched))
+            ]
             self._tell_non_finite(readings)
-            readings.append(Reading("wall_time", "", time.perf_counter() - self._start, "network"))
-            readings.append(Reading("recording_seconds", "", self._guard.take_seconds(), "network"))
-        if readings:
-            self._write("the HDF5 log", lambda: self._log.write(self._step, readings))
-            self._write("TensorBoard", lambda: self._board.write(self._step, readings))
+            seconds = time.perf_counter() - self._start, self._guard.take_seconds()
+            readings.append(Readings(_of_network(("wall_time", "recording_seconds")), np.array(seconds)))
+            values = np.concatenate([some.values for some in readings])
+            self._write_readings(Readings(_side_by_side(*(some.columns for some in readings)), values))
+
+    def _write_readings(self, readings: Sequence[Reading]) -> None:
+        self._write("the HDF5 log", lambda: self._log.write(self._step, readings))
+        self._write("TensorBoard", lambda: self._board.write(self._step, readings))
 
     def _write(self, sink: str, write: Callable[[], None]) -> None:
         with self._guard("writing", sink):
             write()
 
-    def _tell_non_finite(self, readings: Sequence[Reading]) -> None:
-        for reading in readings:
-            is_count = reading.name.endswith("_non_finite_count")
-            is_loss = reading.name.endswith("criterion_loss")
-            if (is_count and reading.value > 0) or (is_loss and not np.isfinite(reading.value)):
-                key = reading.name, reading.subject
-                if key not in self._told_non_finite:
-                    self._told_non_finite.add(key)
-                    message = f"{reading.name.removesuffix('_count')}: {reading.value:g}"
-                    self._tell(Happening(self._step, "non_finite", reading.subject, message))
+    def _tell_non_finite(self, readings: Iterable[Readings]) -> None:
+        for name, subject, value, _ in chain.from_iterable(map(_non_finite, readings)):
+            if (name, subject) not in self._told_non_finite:
+                self._told_non_finite.add((name, subject))
+                message = f"{name.removesuffix('_count')}: {value:g}"
+                self._tell(Happening(self._step, "non_finite", subject, message))
 
     # ------------------------------------------------------------------------------ the rest
+
+    def _tell_of_capture(self, kind: str, subject: str, message: str) -> None:
+        if kind == "unseen" and not subject:
+            # A whole forward pass unheard is what a user should know while it can still be put right.
+            with suppress(Warning):
+                warnings.warn(f"diag: {message}", DiagWarning, stacklevel=2)
+        self._tell(Happening(self._step, kind, subject, message))
 
     def _tell_failure(self, work: str, subject: str, message: str) -> None:
         self._tell(Happening(self._step, "failure", subject or work, message))
@@ -329,14 +340,40 @@ def _recordable(function: Callable[..., Any]) -> probes.Probe:
     return probe
 
 
-def _learning_rates(watched: _Watched) -> list[Reading]:
+def _rates(watched: _Watched) -> Readings:
     prefix = f"{watched.capture.name}." if watched.capture.name else ""
-    names = ("learning_rate" + (f"_{group}" if group else "") for group in count())
     # Empty until the pair's own optimiser has stepped, which for a second pair is in the step after.
-    return [
-        Reading(prefix + name, "", rate, "network")
-        for name, rate in zip(names, watched.learning_rates, strict=False)
-    ]
+    groups = range(len(watched.learning_rates))
+    names = tuple(f"{prefix}learning_rate{f'_{group}' if group else ''}" for group in groups)
+    return Readings(_of_network(names), np.array(watched.learning_rates, np.float64))
+
+
+def _non_finite(readings: Readings) -> list[Reading]:
+    """The readings that tell of something that is not finite."""
+    counts = _places_of("_non_finite_count", readings.columns)
+    losses = _places_of("criterion_loss", readings.columns)
+    counted = counts[readings.values[counts] > 0]
+    lost = losses[~np.isfinite(readings.values[losses])]
+    return [readings[place] for place in sorted([*counted, *lost])]
+
+
+# What follows from names alone is worked out once for the same columns, not at every step.
+
+
+@lru_cache(maxsize=16)
+def _of_network(names: tuple[str, ...]) -> Columns:
+    return Columns(Column(name, "", "network") for name in names)
+
+
+@lru_cache(maxsize=16)
+def _side_by_side(*columns: Columns) -> Columns:
+    return Columns(chain.from_iterable(some.cells for some in columns))
+
+
+@lru_cache(maxsize=16)
+def _places_of(ending: str, columns: Columns) -> NDArray[np.intp]:
+    """Where the numbers stand whose names end so."""
+    return np.array([i for i, cell in enumerate(columns.cells) if cell.name.endswith(ending)], np.intp)
 
 
 def _measure_curvature(curvature: _Curvature, guard: Guard) -> list[Reading]:

@@ -191,10 +191,24 @@ def _fetched(values: Sequence[Array]) -> list[NDArray[np.float64]]:
 def norm_on_host(array: NDArray[Any]) -> float:
     """`norm` of a NumPy array for callers that have silenced NumPy already."""
     flat = _flat(array)
+    squares = sum_of_squares_on_host(flat)
+    return math.sqrt(squares) if is_in_range(squares) else _scaled_norm(flat)
+
+
+def sum_of_squares_on_host(flat: NDArray[Any]) -> float:
+    """Sum of the squares of a 1-D NumPy array, good for a norm where it `is_in_range`."""
+    if flat.dtype.char not in FLOATS:
+        flat = flat.astype(np.float64)
+    if flat.size <= _RUN:
+        return float(np.dot(flat, flat))
     sums = np.zeros(flat.size // _RUN + 1)
     _square_runs(flat, sums)
-    squares = float(np.add.reduce(sums))
-    return math.sqrt(squares) if _LOWEST < squares < math.inf else _scaled_norm(flat)
+    return float(np.add.reduce(sums))
+
+
+def is_in_range(squares: float) -> bool:
+    """Whether a sum of squares has neither overflowed nor lost digits to numbers too small for the type."""
+    return _LOWEST < squares < math.inf
 
 
 def _norms_on_host(arrays: Sequence[NDArray[Any]]) -> NDArray[np.float64]:

@@ -7,7 +7,8 @@ from diag.capture.contract import Capture
 
 __all__ = ["Capture", "open_capture"]
 
-FRAMEWORKS = ("scratchnet",)
+# The frameworks, with what a model is derived from.
+FRAMEWORKS = {"scratchnet": "scratchnet.nn.Module", "torch": "torch.nn.Module"}
 
 
 def open_capture(model: Any, optimizer: Any, criterion: Any, **listeners: Any) -> Capture:
@@ -21,13 +22,14 @@ def open_capture(model: Any, optimizer: Any, criterion: Any, **listeners: Any) -
 
     Raises:
         TypeError: If one of the three is not of a supported framework, or not of the model's.
-        ValueError: If the model has no layers, or the optimiser moves none of its parameters.
+        ValueError: If the model has no layers, or is spread over devices, or the optimiser moves none of its
+            parameters.
     """
     framework = _framework(model)
     if framework is None or not hasattr(model, "named_modules"):
         raise TypeError(
             f"watch needs a model of {' or '.join(FRAMEWORKS)}, got {_full_name(model)}; "
-            f"derive it from scratchnet.nn.Module"
+            f"derive it from {' or '.join(FRAMEWORKS.values())}"
         )
     companions = {"an optimizer": optimizer} | ({} if criterion is None else {"a criterion": criterion})
     for role, thing in companions.items():

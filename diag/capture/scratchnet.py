@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import scratchnet as sn
-from diag.capture.contract import Hear, Signal, Work
+from diag.capture.contract import Hear, Signal, Tell, Work
 from diag.events import Event, Layer, Optimizer, Parameter
 from scratchnet.hooks import Handle
 
@@ -29,6 +29,7 @@ class Capture:
         hear: Hear,
         before_step: Signal,
         after_step: Signal,
+        tell: Tell,
         work: Work,
         wants: frozenset[str],
     ) -> None:
@@ -37,6 +38,7 @@ class Capture:
         self._optimizer = optimizer
         self._criterion = criterion
         self._hear = hear
+        self._tell = tell
         self._work = work
         self._wants = wants
         self._before_step = before_step
@@ -51,6 +53,7 @@ class Capture:
             optimizer.register_step_post_hook(self._on_post_step),
         ]
         self._listening = False
+        self._told_unheard = False
 
     # ---------------------------------------------------------------------------- description
 
@@ -154,10 +157,10 @@ class Capture:
         if not self._listening:
             return
         with self._work("capture of the optimiser's step", self.name):
-            for kept, parameter in zip(self._before, self._parameters.values(), strict=True):
-                np.copyto(kept, parameter.array)
-            names = tuple(self._parameters)
-            self._hear(Event("weight", names, [parameter.array for parameter in self._parameters.values()]))
+            for kept, weight in zip(self._before, self._weights(), strict=True):
+                np.copyto(kept, weight)
+            if "weight" in self._wants:
+                self._hear(Event("weight", tuple(self._parameters), self._weights()))
             with_gradient = {name: p for name, p in self._parameters.items() if p.grad is not None}
             gradients = [parameter.grad.array for parameter in with_gradient.values()]  # type: ignore[union-attr]
             self._hear(Event("gradient", tuple(with_gradient), gradients))
@@ -165,10 +168,27 @@ class Capture:
     def _on_post_step(self, _optimizer: sn.optim.Optimizer) -> None:
         if self._listening:
             with self._work("capture of the optimiser's step", self.name):
-                for kept, parameter in zip(self._before, self._parameters.values(), strict=True):
-                    np.subtract(parameter.array, kept, out=kept)
-                self._hear(Event("update", tuple(self._parameters), self._before))
+                names, weights = tuple(self._parameters), self._weights()
+                self._hear(Event("move", names, (self._before, weights)))
+                if "update" in self._wants:
+                    for kept, weight in zip(self._before, weights, strict=True):
+                        np.subtract(weight, kept, out=kept)
+                    self._hear(Event("update", names, self._before))
+                self._tell_unheard()
         self._after_step(self)
+
+    def _weights(self) -> list[Flat]:
+        return [parameter.array for parameter in self._parameters.values()]
+
+    def _tell_unheard(self) -> None:
+        """Tells, at the first step of which anything was heard, which layers were not."""
+        if self._shapes and not self._told_unheard:
+            self._told_unheard = True
+            for layer in self._modules:
+                if layer not in self._shapes:
+                    self._tell(
+                        "unseen", layer, "it did not run at the first recorded step, or gave no tensor"
+                    )
 
     # ------------------------------------------------------------------------------ curvature
 

@@ -1,13 +1,14 @@
 """Rows that wait in memory until they are written: one buffer for each table of the log."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diag.events import Axis, Happening, Reading
+from diag.events import Axis, Columns, Happening, Reading, Readings
 from diag.log.schema import (
     KIND_WIDTH,
     MESSAGE_WIDTH,
@@ -20,7 +21,7 @@ from diag.log.schema import (
 )
 from diag.log.text import cells
 
-# A step brings several hundred readings, and training waits meanwhile: these keep the loop out of Python.
+# Readings may come by the hundred, and training waits meanwhile: these keep the loop out of Python.
 _CELL = attrgetter("name", "subject")
 _VALUE = attrgetter("value")
 
@@ -52,6 +53,7 @@ class AxisRows:
         self.count = 0
         self._lengths = schema.lengths
         self._places = self._all_places(schema)
+        self._places_of = lru_cache(maxsize=4)(self._find)
         self._width = len(schema.columns)
         self._block = np.full((capacity, len(schema.lengths) * max(1, self._width)), np.nan)
         self._steps = np.zeros(capacity, np.int64)
@@ -65,6 +67,8 @@ class AxisRows:
 
     def fit(self, readings: Sequence[Reading]) -> bool:
         """Whether the series, subjects and lengths of the readings have a place here."""
+        if isinstance(readings, Readings):
+            return self._places_of(readings.columns) is not None
         return self._places.keys() >= set(map(_CELL, readings))
 
     def put(self, step: int, readings: Sequence[Reading]) -> None:
@@ -116,7 +120,14 @@ class AxisRows:
         cells_in_order = ((name, column) for name in schema.lengths for column in columns)
         return {cell: place for place, cell in enumerate(cells_in_order)}
 
-    def _cells_of(self, readings: Sequence[Reading]) -> tuple[list[int], NDArray[np.float64]]:
+    def _find(self, columns: Columns) -> NDArray[np.intp] | None:
+        """The places of all the columns, or None if one has none."""
+        found = [self._places.get((cell.name, cell.subject)) for cell in columns.cells]
+        return None if None in found else np.array(found, np.intp)
+
+    def _cells_of(self, readings: Sequence[Reading]) -> tuple[Any, NDArray[np.float64]]:
+        if isinstance(readings, Readings):
+            return self._places_of(readings.columns), readings.values
         places = list(map(self._places.__getitem__, map(_CELL, readings)))
         values = np.array(list(map(_VALUE, readings)), np.float64)
         if values.ndim > 1:
@@ -144,7 +155,7 @@ class CurvatureRows(AxisRows):
             for column in range(max(1, length))
         }
 
-    def _cells_of(self, readings: Sequence[Reading]) -> tuple[list[int], NDArray[np.float64]]:
+    def _cells_of(self, readings: Sequence[Reading]) -> tuple[Any, NDArray[np.float64]]:
         places, values = [], []
         for name, _, value, _ in readings:
             length = max(1, self._lengths[name])

@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike
 
-from diag.events import Axis, Model, Reading
+from diag.events import Axis, Model, Reading, Readings
 from diag.log.text import cells
 
 FORMAT: Final = "scratchdiag"
@@ -131,8 +131,10 @@ def extended(schema: Schema, model: Model, readings: Sequence[Reading]) -> Schem
     }
 
 
-def by_axis(readings: Sequence[Reading]) -> dict[Axis, list[Reading]]:
+def by_axis(readings: Sequence[Reading]) -> Mapping[Axis, Sequence[Reading]]:
     """The readings of each axis that there are any of, in their order."""
+    if isinstance(readings, Readings):
+        return readings.by_axis()
     of_axis: dict[Axis, list[Reading]] = {}
     # Readings come in long runs of one axis, several hundred a step.
     for axis, run in groupby(readings, key=attrgetter("axis")):

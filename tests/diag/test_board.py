@@ -23,7 +23,7 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 
 from diag.board import METRICS, Board, _crc32c
-from diag.events import Reading
+from diag.events import Column, Columns, Reading, Readings
 
 DEADLINE_SECONDS = 60.0
 
@@ -107,6 +107,21 @@ class TestScalars:
         board.write(10, READINGS)
         board.close()
         assert steps_with_scalars(tmp_path) == [(0, TAGS), (10, TAGS)]
+
+    def test_a_vector_of_readings_gives_the_same_tags_whatever_is_missing(self, board, tmp_path):
+        single = READINGS[:5]
+        columns = Columns(Column(r.name, r.subject, r.axis) for r in single)
+        tags = list(TAGS)[:5]
+        nan = np.nan
+        rows = [[1, 2, 3, 4, 5], [nan, 2, 3, nan, 1e300], [nan] * 5, [6, 7, 8, 9, 10]]
+        for step, row in enumerate(rows):
+            board.write(step, Readings(columns, np.array(row, float)))
+        board.close()
+        assert steps_with_scalars(tmp_path) == [
+            (0, dict(zip(tags, [1, 2, 3, 4, 5], strict=True))),
+            (1, dict(zip([tags[1], tags[2], tags[4]], [2, 3, np.inf], strict=True))),
+            (3, dict(zip(tags, [6, 7, 8, 9, 10], strict=True))),
+        ]
 
     def test_a_nan_is_left_out(self, board, tmp_path):
         board.write(0, [Reading("a", "", float("nan"), "network"), Reading("b", "", 1.0, "network")])

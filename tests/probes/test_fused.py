@@ -7,7 +7,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import probes
-from probes.fused import combined_norms, moments, norms_and_non_finite_counts
+from probes.fused import (
+    combined_norms,
+    moments,
+    norms_and_non_finite_counts,
+    norms_before_and_of_change,
+)
 
 ARRAYS = hnp.arrays(
     st.sampled_from([np.float32, np.float64, np.float16, np.int64]),
@@ -69,3 +74,34 @@ def test_norms_of_groups_are_those_of_each_group(groups):
     starts = np.cumsum([0, *map(len, groups[:-1])]).tolist()
     expected = [float(probes.combined_norm(np.array(group))) for group in groups]
     np.testing.assert_allclose(combined_norms(norms, starts), expected, rtol=1e-12)
+
+
+MOVES = {
+    "one piece": lambda rng: rng.standard_normal((30, 40)),
+    "several pieces, and a rest": lambda rng: rng.standard_normal(200_001),
+    "single precision": lambda rng: rng.standard_normal((300, 300)).astype(np.float32),
+    "transposed": lambda rng: rng.standard_normal((300, 301)).T,
+    "squares beyond the range": lambda rng: rng.standard_normal(50) * 1e200,
+    "nothing": lambda _: np.empty((0, 3)),
+    "integers": lambda rng: rng.integers(0, 9, 7),
+    "not finite": lambda _: np.array([1.0, np.inf, np.nan]),
+}
+
+
+@pytest.mark.parametrize("make", MOVES.values(), ids=MOVES)
+def test_norms_of_a_change_are_those_of_the_difference(make, in_library):
+    before = make(np.random.default_rng(0))
+    after = np.ascontiguousarray(before * 2)
+    with np.errstate(all="ignore"):
+        expected = [float(probes.norm(before)), float(probes.norm(after - before))]
+    found = norms_before_and_of_change([in_library(before)], [in_library(after)])
+    np.testing.assert_allclose(probes.to_host(found), expected, rtol=1e-6 if before.dtype == "f4" else 1e-12)
+
+
+def test_norms_of_changes_off_the_host_are_the_same(monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr("probes.fused.readable", lambda tensor: tensor)
+    before, after = (list(torch.arange(12.0).split([5, 7])), list((torch.arange(12.0) * 3).split([5, 7])))
+    found = probes.to_host(norms_before_and_of_change(before, after))
+    expected = [float(part.norm()) for part in before] * 2
+    np.testing.assert_allclose(found, np.multiply(expected, [1, 1, 2, 2]), rtol=1e-6)

@@ -1,43 +1,12 @@
 """The capture of scratchnet: which events, in which order, and without a trace."""
 
-from contextlib import nullcontext
-from typing import Any
-
 import numpy as np
 import pytest
 
 import scratchnet as sn
 from diag.capture import open_capture
 from scratchnet import nn, optim
-
-
-class Heard:
-    """Keeps a copy of all that it is told."""
-
-    def __init__(self, model, optimizer, criterion=None, name="", wants=frozenset()):
-        self.events: list[tuple[Any, ...]] = []
-        self.signals: list[str] = []
-        self.capture = open_capture(
-            model,
-            optimizer,
-            criterion,
-            name=name,
-            hear=lambda event: self.events.append((event.kind, event.subject, copied(event.array))),
-            before_step=lambda _: self.signals.append("before"),
-            after_step=lambda _: self.signals.append("after"),
-            work=lambda *_: nullcontext(),
-            wants=wants,
-        )
-
-    def order(self):
-        return [(kind, subject) for kind, subject, _ in self.events]
-
-    def arrays(self, kind):
-        return next(array for k, _, array in self.events if k == kind)
-
-
-def copied(array):
-    return [part.copy() for part in array] if isinstance(array, list) else np.array(array)
+from tests.diag.capture.heard import Heard
 
 
 @pytest.fixture
@@ -57,7 +26,7 @@ NAMES = ("0.0.weight", "0.0.bias", "1.weight", "1.bias")
 
 
 def test_the_events_of_a_step_come_in_order(net):
-    heard = Heard(net[0], net[1], net[2], wants=frozenset({"output_gradient"}))
+    heard = Heard(net[0], net[1], net[2], wants=frozenset({"output_gradient", "weight", "update"}))
     heard.capture.listening = True
     train(*net)
     assert heard.order() == [
@@ -73,6 +42,7 @@ def test_the_events_of_a_step_come_in_order(net):
         ("output_gradient", "0.0"),
         ("weight", NAMES),
         ("gradient", NAMES),
+        ("move", NAMES),
         ("update", NAMES),
     ]
     assert heard.signals == ["before", "after"]
@@ -80,10 +50,12 @@ def test_the_events_of_a_step_come_in_order(net):
 
 def test_the_arrays_are_the_models_own_numbers(net):
     before = net[0].state_dict()
-    heard = Heard(*net)
+    heard = Heard(*net, wants=frozenset({"weight", "update"}))
     heard.capture.listening = True
     train(*net)
     after = net[0].state_dict()
+    for name, *move in zip(NAMES, *heard.arrays("move"), strict=True):
+        assert all(map(np.array_equal, move, (before[name], after[name])))
     for name, weight, gradient, update in zip(
         NAMES, heard.arrays("weight"), heard.arrays("gradient"), heard.arrays("update"), strict=True
     ):
@@ -92,11 +64,11 @@ def test_the_arrays_are_the_models_own_numbers(net):
         assert np.allclose(update, -0.5 * gradient, rtol=1e-4, atol=1e-7)
 
 
-def test_output_gradients_are_told_only_to_who_eats_them(net):
+def test_what_costs_extra_is_told_only_to_who_eats_it(net):
     heard = Heard(*net)
     heard.capture.listening = True
     train(*net)
-    assert "output_gradient" not in {kind for kind, _, _ in heard.events}
+    assert {"output_gradient", "weight", "update"}.isdisjoint(kind for kind, _, _ in heard.events)
 
 
 def test_while_nobody_listens_no_module_holds_a_hook_and_steps_are_still_signalled(net):
@@ -146,6 +118,9 @@ def test_a_parameter_without_gradient_is_left_out_of_the_gradients():
     optimizer.step()
     gradients = next(subject for kind, subject, _ in heard.events if kind == "gradient")
     assert gradients == ("used.weight", "used.bias")
+    ((kind, layer, message),) = heard.told
+    assert (kind, layer) == ("unseen", "unused")
+    assert "did not run" in message
 
 
 def test_layers_and_parameters_are_described(net):
@@ -223,7 +198,7 @@ def test_the_hessian_vector_product_is_exact_and_leaves_no_trace(net):
 
 class TestBadInput:
     def test_a_model_of_no_known_framework(self):
-        with pytest.raises(TypeError, match=r"watch needs a model of scratchnet, got builtins.dict"):
+        with pytest.raises(TypeError, match=r"watch needs a model of scratchnet or torch, got builtins.dict"):
             open_capture({}, None, None)
 
     def test_an_optimizer_of_another_framework(self, net):

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diag.events import Happening, Layer, Model, Reading
+from diag.events import Column, Columns, Happening, Layer, Model, Reading, Readings
 from diag.log import Log, LogWriter
 
 NUMBER = st.floats(width=64)
@@ -114,3 +114,23 @@ def test_whatever_is_written_is_read(calls, warm_up, chunk_rows):
         assert_same(Log(folder), book)
         writer.close()
         assert_same(Log(folder), book)
+
+
+def test_a_vector_of_readings_is_kept_like_single_ones_even_where_new_columns_need_a_segment(
+    open_writer, folder
+):
+    cells = [
+        Column("update_ratio", "features.0.weight", "parameters"),
+        Column("criterion_loss", "", "network"),
+        Column("dead_unit_rate", "features.1", "layers"),
+    ]
+    few, all_of_them = Columns(cells[:2]), Columns(cells)
+    writer = open_writer(warm_up=1)
+    for step in range(4):
+        writer.write(step, Readings(few, np.array([step + 0.5, step + 0.75])))
+    writer.write(4, Readings(all_of_them, np.array([4.5, 4.75, 0.25])))
+    writer.close()
+    log = Log(folder)
+    assert log.series("criterion_loss").values.ravel().tolist() == [0.75, 1.75, 2.75, 3.75, 4.75]
+    assert log.series("update_ratio").values[:, 0].tolist() == [0.5, 1.5, 2.5, 3.5, 4.5]
+    assert np.nanmax(log.series("dead_unit_rate").values[-1]) == 0.25

@@ -1,0 +1,372 @@
+"""Listens to one PyTorch model and its optimiser: when hooks sit on it, and what they make heard."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from diag.capture.contract import Hear, Signal, Tell, Work
+from diag.capture.torch import layers
+from diag.capture.torch.curvature import Product, make_hvp
+from diag.capture.torch.ears import CriterionEar, EntranceEar, Hearing, LayerEar, NetworkEar, Remark
+from diag.capture.torch.passes import BackwardPasses
+from diag.capture.torch.tensors import first_tensor, lent
+from diag.events import Event, EventKind, Layer, Optimizer, Parameter
+
+
+class Capture:
+    """Listens to one PyTorch model and its optimiser; see `diag.capture.contract`.
+
+    Gradients are heard as the optimiser gets them: averaged, unscaled and clipped. Modules hold hooks only
+    while a step is recorded and the network is not being evaluated; compiled code, which cannot take hooks
+    in later, holds them until `close`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        criterion: nn.Module | None,
+        *,
+        name: str,
+        hear: Hear,
+        before_step: Signal,
+        after_step: Signal,
+        tell: Tell,
+        work: Work,
+        wants: frozenset[str],
+    ) -> None:
+        layers.check_supported(model)
+        self.model = model
+        self.name = name
+        self._network = layers.unwrapped(model)
+        self._optimizer = optimizer
+        self._criterion = criterion
+        self._hear = hear
+        self._before_step = before_step
+        self._after_step = after_step
+        self._tell = tell
+        self._work = work
+        self._wants = wants
+        self._modules = layers.layer_modules(self._network, name)
+        self._owned = layers.owned_parameters(self._modules)
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._trained: dict[str, nn.Parameter] = {}
+        self._before: list[torch.Tensor] = []
+        self._group_sizes: list[int] = []
+        self._find_trained()
+        self._hearing = Hearing(self, next(model.parameters()).device)
+        self._handles: list[Any] = []
+        self._layer_handles: list[Any] = []
+        self._step_handles = [
+            optimizer.register_step_pre_hook(self._on_pre_step),
+            optimizer.register_step_post_hook(self._on_post_step),
+        ]
+        self._passes = self._count_passes()
+        self._listening = False
+        self._is_running = False
+        self._is_clipped = False
+        self._told_scaled = False
+        self._has_heard = False
+        self._told_nothing_heard = False
+        self._told_unheard = False
+        self._is_compiled = layers.is_compiled(model)
+        if self._is_compiled:
+            self._attach()
+
+    def _find_trained(self) -> None:
+        """The parameters that the optimiser moves, by full name."""
+        groups = [group["params"] for group in self._optimizer.param_groups]
+        moved = {id(parameter) for group in groups for parameter in group}
+        self._trained = {name: parameter for name, _, parameter in self._owned if id(parameter) in moved}
+        self._group_sizes = [len(group) for group in groups]
+
+    def _count_passes(self) -> BackwardPasses | None:
+        # The last layer takes part in every backward pass.
+        candidates = [parameter for parameter in self._trained.values() if parameter.requires_grad]
+        if not candidates:
+            return None
+        return BackwardPasses(
+            candidates[-1], self._optimizer, self._tell, self._work, self.name, self._on_backward_end
+        )
+
+    # ---------------------------------------------------------------------------- description
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Layers in the order in which the model holds them."""
+        return tuple(
+            Layer(
+                layer,
+                layers.kind_of(module),
+                self._shapes.get(layer, ()),
+                tuple(owned.name for owned in self._owned if owned.layer == layer),
+            )
+            for layer, module in self._modules.items()
+        )
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Every parameter of the model, a tied one once."""
+        return tuple(
+            Parameter(name, layer, tuple(parameter.shape), name in self._trained)
+            for name, layer, parameter in self._owned
+        )
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimiser, with the hyperparameters of its first group."""
+        return Optimizer(self.name, type(self._optimizer).__name__, self.hyperparameters()[0])
+
+    def hyperparameters(self) -> list[Mapping[str, Any]]:
+        """Hyperparameters of each group as they are now."""
+        groups = self._optimizer.param_groups
+        return [{key: value for key, value in group.items() if key != "params"} for group in groups]
+
+    # ------------------------------------------------------------------------------ listening
+
+    @property
+    def listening(self) -> bool:
+        """Whether the step in progress is recorded; while False no module holds a hook of ours."""
+        return self._listening
+
+    @listening.setter
+    def listening(self, value: bool) -> None:
+        if value and not self._listening and not self._is_compiled:
+            self._attach()
+        elif self._listening and not value and not self._is_compiled:
+            self._detach()
+        self._listening = value
+
+    def _attach(self) -> None:
+        network, hearing = self._network, self._hearing
+        self._attach_layers()
+        self._handles += [
+            network.register_forward_pre_hook(EntranceEar(hearing)),
+            network.register_forward_hook(NetworkEar(hearing), with_kwargs=True),
+        ]
+        if self._criterion is not None:
+            self._handles.append(self._criterion.register_forward_hook(CriterionEar(hearing)))
+
+    def _attach_layers(self) -> None:
+        names = {module: name for name, module in self._modules.items()}
+        projections = layers.attention_projections(self._network)
+        without = {*layers.fused_modules(self._network), *projections.values()}
+        for module, name in names.items():
+            if module not in without:
+                same = [names[projections[module]]] if module in projections else []
+                ear = LayerEar(self._hearing, (*same, name))
+                self._layer_handles.append(module.register_forward_hook(ear))
+
+    def _detach(self) -> None:
+        _remove(self._layer_handles)
+        _remove(self._handles)
+
+    def close(self) -> None:
+        """Removes every hook; the model is as it was."""
+        self._listening = False
+        self._detach()
+        _remove(self._step_handles)
+        if self._passes is not None:
+            self._passes.close()
+
+    # -------------------------------------------------------------------------- forward pass
+
+    def on_enter(self) -> None:
+        """The network is about to run: layers hold hooks if it is to be heard."""
+        self._is_running = False
+        self._is_running = self._is_heard()
+        if self._is_compiled:
+            return
+        with self._work("attaching of hooks", self.name):
+            # An evaluation without a hook in sight may take the fused path that it would take without us.
+            if not self._is_running:
+                _remove(self._layer_handles)
+            elif not self._layer_handles:
+                self._attach_layers()
+
+    def _is_heard(self) -> bool:
+        """Whether what runs now is part of training, and not repeated by a checkpoint in the backward pass."""
+        return (
+            self._listening
+            and self._network.training
+            # Reentrant checkpoints run the network's parts without gradients, in the midst of training.
+            and (self._is_running or torch.is_grad_enabled())
+            and torch._C._current_graph_task_id() == -1
+        )
+
+    def on_heard(self, remarks: Sequence[Remark]) -> None:
+        """A module ran."""
+        if not self._is_heard():
+            return
+        with self._work("capture of a forward pass", remarks[-1].subject):
+            for kind, subject, value in remarks:
+                tensor = first_tensor(value)
+                if tensor is not None:
+                    self._speak(kind, subject, tensor)
+                    self._await_gradient(kind, subject, tensor)
+        if remarks[-1].kind == "input":
+            self._is_running = False
+
+    def on_heard_compiled(self, kind: EventKind, subject: str, value: torch.Tensor) -> None:
+        """A module ran in compiled code, where an evaluation without gradients leaves no operator."""
+        self._is_compiled = True
+        if self._listening and self._network.training:
+            with self._work("capture of a forward pass", subject):
+                self._speak(kind, subject, value)
+
+    def _speak(self, kind: EventKind, subject: str, tensor: torch.Tensor) -> None:
+        if kind == "activation":
+            self._has_heard = True
+            self._shapes.setdefault(subject, tuple(tensor.shape[1:]))
+        array = lent(tensor)
+        self._hear(Event(kind, subject, array.mean() if kind == "loss" else array))
+
+    def _await_gradient(self, kind: EventKind, layer: str, output: Any) -> None:
+        if kind == "activation" and "output_gradient" in self._wants and output.requires_grad:
+            output.register_hook(partial(self._on_output_gradient, layer))
+
+    def _on_output_gradient(self, layer: str, gradient: torch.Tensor) -> None:
+        if self._listening:
+            self._hear(Event("output_gradient", layer, lent(gradient)))
+
+    # ------------------------------------------------------------------------ optimiser's step
+
+    def _on_pre_step(self, _optimizer: Any, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+        self._before_step(self)
+        with self._work("capture of the optimiser's step", self.name), torch.no_grad():
+            self._notice_clipping()
+            if not self._listening:
+                return
+            self._keep_weights()
+            if "weight" in self._wants:
+                self._hear(Event("weight", tuple(self._trained), list(map(lent, self._weights()))))
+            if _closure(arguments, named) is None:
+                self._hear_gradients()
+
+    def _on_post_step(self, _optimizer: Any, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+        if self._listening:
+            with self._work("capture of the optimiser's step", self.name), torch.no_grad():
+                if _closure(arguments, named) is not None:
+                    self._hear_gradients()
+                names, weights = tuple(self._trained), self._weights()
+                self._hear(Event("move", names, (list(map(lent, self._before)), list(map(lent, weights)))))
+                if "update" in self._wants:
+                    for kept, weight in zip(self._before, weights, strict=True):
+                        torch.sub(weight, kept, out=kept)
+                    self._hear(Event("update", names, list(map(lent, self._before))))
+                self._tell_unheard()
+        if self._passes is not None:
+            self._passes.end_step()
+        self._has_heard = False
+        self._after_step(self)
+
+    def _weights(self) -> list[torch.Tensor]:
+        return [parameter.detach() for parameter in self._trained.values()]
+
+    def _keep_weights(self) -> None:
+        if self._group_sizes != [len(group["params"]) for group in self._optimizer.param_groups]:
+            self._find_trained()
+        weights = self._weights()
+        if [(kept.dtype, kept.device) for kept in self._before] != [(w.dtype, w.device) for w in weights]:
+            self._before = [torch.empty_like(weight) for weight in weights]
+        torch._foreach_copy_(self._before, weights)
+
+    def _on_backward_end(self) -> None:
+        """Lends the gradients before they are clipped, once it is known that they are."""
+        if self._listening and self._is_clipped:
+            with self._work("capture of gradients before clipping", self.name), torch.no_grad():
+                gradients = self._gradients()
+                self._hear(Event("unclipped_gradient", tuple(gradients), list(gradients.values())))
+
+    def _notice_clipping(self) -> None:
+        """Looks, without reading a number, whether gradients were changed between backward pass and step."""
+        # Between several ranks they are changed by being averaged.
+        is_averaged = isinstance(self.model, DistributedDataParallel)
+        if is_averaged or self._is_clipped or self._told_scaled or self._passes is None:
+            return
+        if not self._passes.has_changed:
+            return
+        self._told_scaled = self._passes.is_scaled or hasattr(self._optimizer, "grad_scale")
+        self._is_clipped = not self._told_scaled
+        if self._told_scaled:
+            why = "before clipping, gradients are scaled by a factor that is not known here"
+            self._tell("unseen", f"{self.name}.gradient_norm_before_clipping".lstrip("."), why)
+
+    def _gradients(self) -> dict[str, torch.Tensor]:
+        return {name: lent(p.grad) for name, p in self._trained.items() if p.grad is not None}
+
+    def _hear_gradients(self) -> None:
+        gradients = self._gradients()
+        arrays = list(gradients.values())
+        # A fused optimiser unscales gradients itself, while it moves.
+        scale = getattr(self._optimizer, "grad_scale", None)
+        if scale is not None:
+            arrays = [gradient / scale for gradient in arrays]
+        self._hear(Event("gradient", tuple(gradients), arrays))
+
+    # ------------------------------------------------------------------------------- unheard
+
+    def _tell_unheard(self) -> None:
+        """Tells, at the first step that is recorded, which layers were not heard; and once if none was."""
+        if self._has_heard and not self._told_unheard:
+            self._told_unheard = True
+            for layer, module in self._modules.items():
+                if layer not in self._shapes:
+                    self._tell("unseen", layer, self._why_unheard(module))
+            if self._is_compiled and "output_gradient" in self._wants:
+                self._tell(
+                    "unseen", self.name, "gradients of layers' outputs, of which compiled code has none"
+                )
+        has_run = self._passes is None or self._passes.count > 0
+        if has_run and not self._has_heard and not self._told_nothing_heard:
+            self._told_nothing_heard = True
+            self._tell("unseen", "", self._why_nothing_heard())
+
+    def _why_unheard(self, module: nn.Module) -> str:
+        if module in layers.fused_modules(self._network):
+            return "part of a transformer layer in evaluation mode, left to run as one fused step"
+        return "it did not run at the first recorded step, or not through a call of the module, or gave no tensor"
+
+    def _why_nothing_heard(self) -> str:
+        if not self._network.training:
+            return "no layer was heard: the model is in evaluation mode; call model.train() before a training step"
+        return (
+            "no layer was heard: the model was compiled and had run before it was watched (watch it before its "
+            "first call), or someone removed the hooks, or its layers are not called as modules"
+        )
+
+    # ------------------------------------------------------------------------------ curvature
+
+    def make_hvp(self, closure: Callable[[], torch.Tensor]) -> tuple[Product, int, torch.Tensor]:
+        """A Hessian-vector product on flat vectors, its dimension, and an array like the vectors.
+
+        The loss is computed once, in evaluation mode and unheard; gradients, buffers, random state and
+        modes stay as they were. Frozen parameters are left out.
+        """
+        parameters = [parameter for parameter in self._trained.values() if parameter.requires_grad]
+        ranks = self.model.no_sync() if isinstance(self.model, DistributedDataParallel) else nullcontext()
+        with self._unheard(), ranks:
+            return make_hvp(self._network, parameters, closure)
+
+    @contextmanager
+    def _unheard(self) -> Iterator[None]:
+        was_listening, self.listening = self.listening, False
+        try:
+            yield
+        finally:
+            self.listening = was_listening
+
+
+def _remove(handles: list[Any]) -> None:
+    while handles:
+        handles.pop().remove()
+
+
+def _closure(arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
+    """The closure that an optimiser's step was given; the arguments begin with the optimiser."""
+    return named.get("closure", arguments[1] if len(arguments) > 1 else None)

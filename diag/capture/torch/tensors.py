@@ -1,0 +1,37 @@
+"""Which tensor a module speaks with, and how it is lent."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import torch
+
+
+def first_tensor(value: Any) -> torch.Tensor | None:
+    """The first tensor in a module's output or inputs, which is what the module says.
+
+    A recurrent or an attention layer gives its state or its weights beside its output; others speak in
+    dictionaries and dataclasses.
+    """
+    if isinstance(value, torch.Tensor):
+        return value
+    return next((found for part in _parts(value) if (found := first_tensor(part)) is not None), None)
+
+
+def lent(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor's numbers without its tape; of a sparse one the rows that it has."""
+    tensor = tensor.detach()
+    if tensor.is_sparse:
+        # Coalesced, for rows that occur twice add up to one gradient.
+        tensor = tensor.coalesce().values()
+    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, Mapping):
+        return value.values()
+    if isinstance(value, tuple | list):
+        return value
+    if is_dataclass(value):
+        return (getattr(value, field.name) for field in fields(value))
+    return ()

@@ -1,0 +1,370 @@
+"""Trainings in PyTorch in which hooks are known to go wrong, each with a model of its own.
+
+A training is a function that is given `watch`, to be called as `Recorder.watch`, and returns its models.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+nn = torch.nn
+
+X = torch.linspace(-2, 2, 48, dtype=torch.float64).reshape(8, 6).sin()
+Y = torch.arange(8) % 3
+
+
+def mlp():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)).double()
+
+
+def sgd(model, lr=0.1):
+    return torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9)
+
+
+def train(model, optimizer, x=X, y=Y, steps=4, criterion=None):
+    for _ in range(steps):
+        optimizer.zero_grad()
+        (criterion or nn.CrossEntropyLoss())(model(x), y).backward()
+        optimizer.step()
+
+
+def plain(watch, model=None, x=X, optimizer=None, steps=4):
+    """A training without a trap, of any model."""
+    model = model or mlp()
+    optimizer = optimizer or sgd(model)
+    criterion = nn.CrossEntropyLoss()
+    watch(model, optimizer, criterion=criterion)
+    train(model, optimizer, x, steps=steps, criterion=criterion)
+    return [model]
+
+
+# ------------------------------------------------------------------------------------ of the loop
+
+
+def accumulation(watch):
+    model = mlp()
+    optimizer, criterion = sgd(model), nn.CrossEntropyLoss()
+    watch(model, optimizer, criterion=criterion)
+    for _ in range(3):
+        optimizer.zero_grad()
+        for rows in torch.arange(8).split(2):
+            (criterion(model(X[rows]), Y[rows]) / 4).backward()
+        optimizer.step()
+    return [model]
+
+
+def clipping(watch, steps=3):
+    model = mlp()
+    optimizer = sgd(model)
+    watch(model, optimizer)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        (100 * nn.functional.cross_entropy(model(X), Y)).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+        optimizer.step()
+    return [model]
+
+
+def scaled(watch, optimizer_of=sgd, overflows=(0, 3), max_norm=None):
+    """Five attempts, of which some overflow."""
+    model = mlp().float()
+    optimizer, scaler = optimizer_of(model), torch.amp.GradScaler("cpu", init_scale=1024.0)
+    watch(model, optimizer)
+    for attempt in range(5):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(X.float()), Y)
+        scaler.scale(loss * (float("inf") if attempt in overflows else 1.0)).backward()
+        if max_norm:
+            scaler.unscale_(optimizer)
+            nn.utils.clip_grad_norm_(model.parameters(), max_norm)
+        scaler.step(optimizer)
+        scaler.update()
+    return [model]
+
+
+def scaled_and_clipped(watch):
+    return scaled(watch, overflows=(), max_norm=0.05)
+
+
+def scaled_fused(watch):
+    return scaled(watch, lambda model: torch.optim.Adam(model.parameters(), fused=True))
+
+
+def lbfgs(watch):
+    model = mlp()
+    return closed(watch, model, torch.optim.LBFGS(model.parameters(), max_iter=3))
+
+
+def sgd_closure(watch):
+    model = mlp()
+    return closed(watch, model, sgd(model))
+
+
+def closed(watch, model, optimizer):
+    watch(model, optimizer)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(X), Y)
+        loss.backward()
+        return loss
+
+    for _ in range(3):
+        optimizer.step(closure)
+    return [model]
+
+
+def gan(watch):
+    torch.manual_seed(0)
+    generator = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 6)).double()
+    critic = nn.Sequential(nn.Linear(6, 8), nn.LeakyReLU(), nn.Linear(8, 1)).double()
+    of_generator, of_critic = sgd(generator, 0.01), sgd(critic, 0.01)
+    watch(generator, of_generator, name="generator")
+    watch(critic, of_critic, name="critic")
+    for _ in range(4):
+        made = generator(torch.randn(8, 2, dtype=torch.float64))
+        of_critic.zero_grad()
+        (critic(made.detach()).mean() - critic(X).mean()).backward()
+        of_critic.step()
+        of_generator.zero_grad()
+        (-critic(made).mean()).backward()
+        of_generator.step()
+    return [generator, critic]
+
+
+def groups(watch):
+    model = mlp()
+    optimizer = torch.optim.AdamW(
+        [{"params": model[0].parameters(), "lr": 0.1}, {"params": model[2].parameters(), "lr": 0.01}]
+    )
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5)
+    watch(model, optimizer)
+    for _ in range(4):
+        train(model, optimizer, steps=1)
+        schedule.step()
+    return [model]
+
+
+def late_group(watch):
+    model = mlp()
+    optimizer = torch.optim.SGD(model[2].parameters(), lr=0.1)
+    watch(model, optimizer)
+    train(model, optimizer, steps=2)
+    optimizer.add_param_group({"params": model[0].parameters(), "lr": 0.2})
+    train(model, optimizer, steps=2)
+    return [model]
+
+
+def frozen_and_unused(watch):
+    model = mlp()
+    model.unused = nn.Linear(2, 2).double()
+    model.forward = lambda x: model[2](model[1](model[0](x)))
+    model[0].requires_grad_(False)
+    return plain(watch, model)
+
+
+def evaluation_between(watch):
+    model = mlp()
+    optimizer = sgd(model)
+    watch(model, optimizer)
+    for _ in range(3):
+        train(model, optimizer, steps=1)
+        with torch.no_grad():
+            model(X[:2])
+        with torch.inference_mode():
+            model(X[:2])
+        model.eval()
+        model(X[:2])
+        model.train()
+    return [model]
+
+
+# ------------------------------------------------------------------------------------ of modules
+
+
+class Parts(nn.Module):  # type: ignore[misc, name-defined]
+    """A model of named parts, run by a function."""
+
+    def __init__(self, run, **parts):
+        super().__init__()
+        self.run = run
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+    def forward(self, x):
+        return self.run(self, x)
+
+
+def tied(watch):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Embedding(3, 4), nn.Flatten(), nn.Linear(24, 4), nn.Linear(4, 3, bias=False))
+    model[3].weight = model[0].weight
+    return plain(watch, model.double(), (X * 10).long().abs() % 3)
+
+
+def shared(watch):
+    torch.manual_seed(0)
+    layer = nn.Linear(6, 6)
+    return plain(watch, nn.Sequential(layer, nn.Tanh(), layer, nn.Tanh(), layer, nn.Linear(6, 3)).double())
+
+
+def checkpointed(watch, reentrant=False):
+    from torch.utils.checkpoint import checkpoint
+
+    def run(model, x):
+        return model.head(checkpoint(model.body, model.first(x), use_reentrant=reentrant))
+
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Linear(6, 6), nn.Dropout(0.5), nn.Linear(6, 6), nn.ReLU())
+    return plain(watch, Parts(run, first=nn.Linear(6, 6), body=body, head=nn.Linear(6, 3)).double())
+
+
+def checkpointed_reentrant(watch):
+    return checkpointed(watch, reentrant=True)
+
+
+def compiled(watch):
+    torch.compiler.reset()
+    return plain(watch, torch.compile(mlp(), backend="aot_eager"))
+
+
+def compiled_afterwards(watch):
+    torch.compiler.reset()
+    model = mlp()
+    optimizer = sgd(model)
+    watch(model, optimizer)
+    train(torch.compile(model, backend="aot_eager"), optimizer)
+    return [model]
+
+
+def compiled_in_place(watch):
+    torch.compiler.reset()
+    model = mlp()
+    model.compile(backend="aot_eager")
+    return plain(watch, model)
+
+
+def in_place(watch):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(inplace=True), nn.Linear(5, 3), nn.ELU(inplace=True))
+    return plain(watch, model.double())
+
+
+def frozen_encoder(watch):
+    """A fused encoder in evaluation mode inside a model that trains."""
+
+    def run(model, x):
+        return model.head(model.encoder(x.unsqueeze(1))[:, 0])
+
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(6, 2, 8, batch_first=True)
+    encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False).requires_grad_(False)
+    model = Parts(run, encoder=encoder, head=nn.Linear(6, 3)).float()
+    encoder.eval()
+    return plain(watch, model, X.float())
+
+
+def recurrent(watch):
+    def run(model, x):
+        packed = nn.utils.rnn.pack_padded_sequence(x.reshape(8, 3, 2), [3] * 8, batch_first=True)
+        return model.head(model.gru(packed)[1][0])
+
+    torch.manual_seed(0)
+    return plain(watch, Parts(run, gru=nn.GRU(2, 4, batch_first=True), head=nn.Linear(4, 3)).double())
+
+
+@dataclass
+class Spoken:
+    logits: Any
+    hidden: Any = None
+
+
+class Dictionary(nn.Linear):  # type: ignore[misc, name-defined]
+    def forward(self, x):
+        return {"note": "in words", "logits": super().forward(x)}
+
+
+class Structure(nn.Linear):  # type: ignore[misc, name-defined]
+    def forward(self, x):
+        return Spoken(super().forward(x))
+
+
+def structured(watch):
+    def run(model, x):
+        return model.second(model.first(x)["logits"]).logits
+
+    torch.manual_seed(0)
+    return plain(watch, Parts(run, first=Dictionary(6, 5), second=Structure(5, 3)).double())
+
+
+def sparse(watch):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Embedding(9, 4, sparse=True), nn.Flatten(), nn.Linear(24, 3)).double()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    return plain(watch, model, (X * 10).long().abs() % 5, optimizer)
+
+
+def channels_last(watch):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(2, 4, 2), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 2, 3)).double()
+    x = torch.cat([X, X], dim=1).reshape(8, 2, 2, 3).to(memory_format=torch.channels_last)
+    return plain(watch, model.to(memory_format=torch.channels_last), x)
+
+
+def bfloat16(watch):
+    return plain(watch, mlp().bfloat16(), X.bfloat16())
+
+
+def complex_valued(watch):
+    def run(model, x):
+        return model.head((x * model.first.phases).abs())
+
+    torch.manual_seed(0)
+    first = nn.Module()
+    first.phases = nn.Parameter(torch.randn(6, dtype=torch.complex128))
+    model = Parts(run, first=first, head=nn.Linear(6, 3).double())
+    return plain(watch, model)
+
+
+def parametrized(watch):
+    model = mlp()
+    nn.utils.parametrizations.weight_norm(model[0])
+    return plain(watch, model)
+
+
+LOOPS = [
+    plain,
+    accumulation,
+    clipping,
+    scaled,
+    scaled_and_clipped,
+    scaled_fused,
+    lbfgs,
+    sgd_closure,
+    gan,
+    groups,
+    late_group,
+    frozen_and_unused,
+    evaluation_between,
+]
+MODULES = [
+    tied,
+    shared,
+    checkpointed,
+    checkpointed_reentrant,
+    compiled,
+    compiled_afterwards,
+    compiled_in_place,
+    in_place,
+    frozen_encoder,
+    recurrent,
+    structured,
+    sparse,
+    channels_last,
+    bfloat16,
+    complex_valued,
+    parametrized,
+]
