@@ -16,10 +16,11 @@ class Fused(Primitive):
         compute: Callable[..., tuple[Any, Any]],
         backward: Callable[..., Sequence[Any]],
         formula: Callable[..., Any] | None,
+        value: Callable[..., Any] | None,
     ) -> None:
         super().__init__(compute)
         self.compute = compute
-        self.forward = self._output_of
+        self.forward = value or self._output_of
         self.backward = backward
         self.formula = formula
         self.takes_rooms = "rooms" in inspect.signature(backward).parameters
@@ -67,7 +68,10 @@ class Fused(Primitive):
 
 
 def fused(
-    *, backward: Callable[..., Sequence[Any]], formula: Callable[..., Any] | None = None
+    *,
+    backward: Callable[..., Sequence[Any]],
+    formula: Callable[..., Any] | None = None,
+    value: Callable[..., Any] | None = None,
 ) -> Callable[[Callable[..., tuple[Any, Any]]], Fused]:
     """Decorator that makes one primitive of a whole layer.
 
@@ -83,6 +87,8 @@ def fused(
             tensors: what a reader wants to see, what the tests compare with, and what the tape
             differentiates where a derivative of the gradient is wanted. It can be left out where
             `Primitive.differentiate` gives rules.
+        value: The same output alone, to the last bit, on arrays: what runs where nothing is recorded, and
+            worth giving where what would be saved costs time.
 
     Example:
         >>> import numpy as np, scratchnet as sn
@@ -99,4 +105,4 @@ def fused(
         >>> x.grad.numpy(), sn.hvp(lambda: silu(x).sum(), [x], [np.ones(1)])
         (array([0.5]), [array([0.5])])
     """
-    return lambda compute: Fused(compute, backward, formula)
+    return lambda compute: Fused(compute, backward, formula, value)

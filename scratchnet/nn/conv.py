@@ -7,7 +7,7 @@ import numpy as np
 
 from scratchnet.nn import functional as F
 from scratchnet.nn import init
-from scratchnet.nn.functional.convolution import Padding, Sizes, sizes
+from scratchnet.nn.functional.convolution import Padding, Sizes, sizes, widths
 from scratchnet.nn.module import Module, Parameter
 from scratchnet.rng import RNGLike
 from scratchnet.tensor import Tensor
@@ -84,12 +84,8 @@ class _Forward(_Convolution):
         rng: RNGLike = None,
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride, dilation, groups, padding_mode)
-        name = type(self).__name__
-        self.padding = (
-            padding if padding in ("same", "valid") else sizes(name, "padding", padding, self.dimensions, 0)
-        )
-        if padding == "same" and max(self.stride) > 1:
-            raise ValueError(f"{name} needs a stride of 1 for padding='same', got {self.stride}")
+        frame = widths(type(self).__name__, padding, self.kernel_size, self.stride, self.dilation)
+        self.padding = padding if isinstance(padding, str) else tuple(before for before, _ in frame)
         self._begin((out_channels, in_channels // groups), bias, rng)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from scratchnet.axis import axis_of
 from scratchnet.nn.module import Module
 from scratchnet.tensor import Tensor, as_tensor
 
@@ -20,7 +21,8 @@ class Flatten(Module):
         ``(batch, *sizes)`` to ``(batch, product of the sizes)``.
 
     Raises:
-        ValueError: If the input has no such axes.
+        ValueError: If the first comes after the last.
+        AxisError: If the input has no such axes.
 
     Example:
         >>> Flatten()(np.zeros((2, 3, 4))).shape
@@ -35,7 +37,8 @@ class Flatten(Module):
     def forward(self, x: Any) -> Tensor:
         """See the class."""
         x = as_tensor(x)
-        start, end = _axis("Flatten", x, self.start_dim), _axis("Flatten", x, self.end_dim)
+        start = axis_of("Flatten", x.shape, self.start_dim, "start_dim")
+        end = axis_of("Flatten", x.shape, self.end_dim, "end_dim")
         if start > end:
             raise ValueError(
                 f"Flatten needs start_dim before end_dim, got {self.start_dim} and {self.end_dim} for an input "
@@ -58,6 +61,7 @@ class Unflatten(Module):
 
     Raises:
         ValueError: If the sizes do not multiply to that of the axis.
+        AxisError: If the input has no such axis.
 
     Example:
         >>> Unflatten(1, (3, 4))(np.zeros((2, 12))).shape
@@ -72,7 +76,7 @@ class Unflatten(Module):
     def forward(self, x: Any) -> Tensor:
         """See the class."""
         x = as_tensor(x)
-        axis = _axis("Unflatten", x, self.dim)
+        axis = axis_of("Unflatten", x.shape, self.dim)
         sizes = _completed(self.unflattened_size, x.shape[axis])
         if int(np.prod(sizes)) != x.shape[axis]:
             raise ValueError(
@@ -90,9 +94,3 @@ def _completed(sizes: tuple[int, ...], size: int) -> tuple[int, ...]:
     """The sizes, with what is left of the axis in the place of one −1."""
     known = int(np.prod([number for number in sizes if number != -1]))
     return sizes if sizes.count(-1) != 1 else tuple(size // max(known, 1) if n == -1 else n for n in sizes)
-
-
-def _axis(caller: str, x: Tensor, dim: int) -> int:
-    if not -x.ndim <= dim < x.ndim:
-        raise ValueError(f"{caller} needs an input with an axis {dim}, got shape {x.shape}")
-    return dim % x.ndim

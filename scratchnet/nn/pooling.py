@@ -78,7 +78,28 @@ class MaxPool2d(_MaxPool):
         return F.max_pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
 
 
-class AvgPool1d(Module):
+class _AvgPool(Module):
+    def __init__(
+        self,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        padding: Sizes = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+    ) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        self.padding = padding
+        self.ceil_mode = ceil_mode
+        self.count_include_pad = count_include_pad
+
+    def describe(self) -> str:
+        """The constructor's arguments, for the text form."""
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class AvgPool1d(_AvgPool):
     """The mean of each window of a sequence, Σ x / k; x̄ is the sum of ȳ / k over an element's windows.
 
     Args:
@@ -95,32 +116,13 @@ class AvgPool1d(Module):
         array([[2.5, 2.5]])
     """
 
-    def __init__(
-        self,
-        kernel_size: Sizes,
-        stride: Sizes | None = None,
-        padding: Sizes = 0,
-        ceil_mode: bool = False,
-        count_include_pad: bool = True,
-    ) -> None:
-        super().__init__()
-        self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
-        self.padding = padding
-        self.ceil_mode = ceil_mode
-        self.count_include_pad = count_include_pad
-
     def forward(self, x: Any) -> Tensor:
         """See the class."""
         options = (self.padding, self.ceil_mode, self.count_include_pad)
         return F.avg_pool1d(x, self.kernel_size, self.stride, *options)
 
-    def describe(self) -> str:
-        """The constructor's arguments, for the text form."""
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
-
-class AvgPool2d(Module):
+class AvgPool2d(_AvgPool):
     """The mean of each rectangle of an image; x̄ is the sum of ȳ / k over an element's windows of k elements.
 
     Args:
@@ -147,22 +149,13 @@ class AvgPool2d(Module):
         count_include_pad: bool = True,
         divisor_override: int | None = None,
     ) -> None:
-        super().__init__()
-        self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
-        self.padding = padding
-        self.ceil_mode = ceil_mode
-        self.count_include_pad = count_include_pad
+        super().__init__(kernel_size, stride, padding, ceil_mode, count_include_pad)
         self.divisor_override = divisor_override
 
     def forward(self, x: Any) -> Tensor:
         """See the class."""
         options = (self.padding, self.ceil_mode, self.count_include_pad, self.divisor_override)
         return F.avg_pool2d(x, self.kernel_size, self.stride, *options)
-
-    def describe(self) -> str:
-        """The constructor's arguments, for the text form."""
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
 class _Adaptive(Module):

@@ -14,7 +14,9 @@ from scratchnet.tensor import Tensor, as_tensor
 class RotaryEmbedding(Module):
     """Rotates pairs of columns of queries and keys by angles that grow with the position.
 
-    Pair i of a vector at position p turns by p θᵢ with θᵢ = base^(−2i/dim). Rotations keep lengths,
+    Pair i of a vector at position p turns by the angle φ = p θᵢ with θᵢ = base^(−2i/dim):
+    y₁ = x₁ cos φ − x₂ sin φ, y₂ = x₂ cos φ + x₁ sin φ. The gradient turns back: x̄₁ = ȳ₁ cos φ + ȳ₂ sin φ,
+    x̄₂ = ȳ₂ cos φ − ȳ₁ sin φ. Rotations keep lengths,
     and the product of a query at p with a key at q depends on p − q alone, so attention sees relative
     positions without any parameter.
 

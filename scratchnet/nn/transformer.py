@@ -23,7 +23,62 @@ from scratchnet.tensor import Tensor
 Activation = str | Callable[[Any], Any]
 
 
-class TransformerEncoderLayer(Module):
+class _Layer(Module):
+    """What encoder and decoder layers share: their parts, in PyTorch's order, and how one part is added."""
+
+    # A decoder layer has attention to a memory between its two other parts.
+    has_memory = False
+    multihead_attn: MultiheadAttention
+    norm1: LayerNorm
+    norm2: LayerNorm
+    norm3: LayerNorm
+    dropout1: Dropout
+    dropout2: Dropout
+    dropout3: Dropout
+
+    def __init__(
+        self,
+        d_model: int,
+        nhead: int,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: Activation = "relu",
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+        bias: bool = True,
+        *,
+        rng: RNGLike = None,
+    ) -> None:
+        super().__init__()
+        generator = np.random.default_rng(rng)
+
+        def attention() -> MultiheadAttention:
+            return MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, rng=generator)
+
+        self.self_attn = attention()
+        if self.has_memory:
+            self.multihead_attn = attention()
+        self.linear1 = Linear(d_model, dim_feedforward, bias, rng=generator)
+        self.dropout = Dropout(dropout, rng=generator)
+        self.linear2 = Linear(dim_feedforward, d_model, bias, rng=generator)
+        self.norm_first = norm_first
+        parts = range(1, 4 if self.has_memory else 3)
+        for number in parts:
+            setattr(self, f"norm{number}", LayerNorm(d_model, layer_norm_eps, bias=bias))
+        for number in parts:
+            setattr(self, f"dropout{number}", Dropout(dropout, rng=generator))
+        self.activation = _activation(type(self).__name__, activation)
+
+    def _add(self, x: Any, part: Callable[[Any], Tensor], norm: Module, dropout: Module) -> Any:
+        """The input plus what a part makes of it, with the norm before the part or after the sum."""
+        return x + dropout(part(norm(x))) if self.norm_first else norm(x + dropout(part(x)))
+
+    def _feed_forward(self, x: Tensor) -> Tensor:
+        return self.linear2(self.dropout(self.activation(self.linear1(x))))
+
+
+class TransformerEncoderLayer(_Layer):
     """Self-attention, then a feed-forward network at each position, each added to what it was given.
 
     With attention A, network f(x) = activation(x W₁ᵀ + b₁) W₂ᵀ + b₂ and layer norms N:
@@ -63,35 +118,6 @@ class TransformerEncoderLayer(Module):
         "On Layer Normalization in the Transformer Architecture", 2020, arXiv:2002.04745.
     """
 
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: Activation = "relu",
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        *,
-        rng: RNGLike = None,
-    ) -> None:
-        super().__init__()
-        generator = np.random.default_rng(rng)
-        self.self_attn = MultiheadAttention(
-            d_model, nhead, dropout, bias, batch_first=batch_first, rng=generator
-        )
-        self.linear1 = Linear(d_model, dim_feedforward, bias, rng=generator)
-        self.dropout = Dropout(dropout, rng=generator)
-        self.linear2 = Linear(dim_feedforward, d_model, bias, rng=generator)
-        self.norm_first = norm_first
-        self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias)
-        self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias)
-        self.dropout1 = Dropout(dropout, rng=generator)
-        self.dropout2 = Dropout(dropout, rng=generator)
-        self.activation = _activation("TransformerEncoderLayer", activation)
-
     def forward(
         self,
         src: Any,
@@ -107,16 +133,13 @@ class TransformerEncoderLayer(Module):
             y, _ = self.self_attn(
                 x, x, x, src_key_padding_mask, False, src_mask, is_causal=is_causal, cache=cache
             )
-            return self.dropout1(y)
+            return y
 
-        x = _residual(src, attend, self.norm1, self.norm_first)
-        return _residual(x, self._feed_forward, self.norm2, self.norm_first)
-
-    def _feed_forward(self, x: Tensor) -> Tensor:
-        return self.dropout2(self.linear2(self.dropout(self.activation(self.linear1(x)))))
+        x = self._add(src, attend, self.norm1, self.dropout1)
+        return self._add(x, self._feed_forward, self.norm2, self.dropout2)
 
 
-class TransformerDecoderLayer(Module):
+class TransformerDecoderLayer(_Layer):
     """Self-attention, attention to an encoder's output, and a feed-forward network, each added to its input.
 
     As `TransformerEncoderLayer`, with a third part between the two: queries from here, keys and values
@@ -154,39 +177,7 @@ class TransformerDecoderLayer(Module):
         Vaswani et al., "Attention Is All You Need", 2017, arXiv:1706.03762.
     """
 
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: Activation = "relu",
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        *,
-        rng: RNGLike = None,
-    ) -> None:
-        super().__init__()
-        generator = np.random.default_rng(rng)
-        self.self_attn = MultiheadAttention(
-            d_model, nhead, dropout, bias, batch_first=batch_first, rng=generator
-        )
-        self.multihead_attn = MultiheadAttention(
-            d_model, nhead, dropout, bias, batch_first=batch_first, rng=generator
-        )
-        self.linear1 = Linear(d_model, dim_feedforward, bias, rng=generator)
-        self.dropout = Dropout(dropout, rng=generator)
-        self.linear2 = Linear(dim_feedforward, d_model, bias, rng=generator)
-        self.norm_first = norm_first
-        self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias)
-        self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias)
-        self.norm3 = LayerNorm(d_model, layer_norm_eps, bias=bias)
-        self.dropout1 = Dropout(dropout, rng=generator)
-        self.dropout2 = Dropout(dropout, rng=generator)
-        self.dropout3 = Dropout(dropout, rng=generator)
-        self.activation = _activation("TransformerDecoderLayer", activation)
+    has_memory = True
 
     def forward(
         self,
@@ -207,20 +198,17 @@ class TransformerDecoderLayer(Module):
             y, _ = self.self_attn(
                 x, x, x, tgt_key_padding_mask, False, tgt_mask, is_causal=tgt_is_causal, cache=cache
             )
-            return self.dropout1(y)
+            return y
 
         def look_up(x: Any) -> Tensor:
             masks = {"key_padding_mask": memory_key_padding_mask, "attn_mask": memory_mask}
             causal = {"is_causal": memory_is_causal, "cache": cache}
             y, _ = self.multihead_attn(x, memory, memory, need_weights=False, **masks, **causal)
-            return self.dropout2(y)
+            return y
 
-        x = _residual(tgt, attend, self.norm1, self.norm_first)
-        x = _residual(x, look_up, self.norm2, self.norm_first)
-        return _residual(x, self._feed_forward, self.norm3, self.norm_first)
-
-    def _feed_forward(self, x: Tensor) -> Tensor:
-        return self.dropout3(self.linear2(self.dropout(self.activation(self.linear1(x)))))
+        x = self._add(tgt, attend, self.norm1, self.dropout1)
+        x = self._add(x, look_up, self.norm2, self.dropout2)
+        return self._add(x, self._feed_forward, self.norm3, self.dropout3)
 
 
 class TransformerEncoder(Module):
@@ -418,11 +406,6 @@ class Transformer(Module):
                    [  0.,   0.]], dtype=float32)
         """
         return causal_mask(sz, sz).astype(np.float32)
-
-
-def _residual(x: Any, part: Callable[[Any], Tensor], norm: Module, norm_first: bool) -> Any:
-    """The input plus what a part makes of it, with the norm before the part or after the sum."""
-    return x + part(norm(x)) if norm_first else norm(x + part(x))
 
 
 def _activation(name: str, activation: Activation) -> Callable[[Any], Any]:

@@ -1,13 +1,13 @@
 """Nonlinearities beyond `relu`, `tanh` and `sigmoid`, which stand with the elementwise primitives.
 
-GELU, SiLU, Mish and hard-swish stand here twice. The kernel computes y and the slope dy/dx of one piece, in place and
-in few passes; the backward pass is then one product, x̄ = ȳ dy/dx. The formula composes y of other
-primitives, and is what a second derivative is taken of. The others have rules, with PyTorch's values at
-the kinks.
+GELU, SiLU, Mish and hard-swish are gates, y = x gate(x), and stand here twice. The kernels compute the gate
+of one piece, and the slope dy/dx where it is recorded, in place and in few passes; the backward pass is then
+one product, x̄ = ȳ dy/dx. The formula composes y of other primitives, and is what a second derivative is
+taken of. The others have rules, with PyTorch's values at the kinks.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,28 +20,49 @@ from scratchnet.tape import Array, primitive
 # Elements a piece: what a kernel passes over again and again then stays in a core's cache.
 PIECE = 1 << 16
 
-# kernel(x, y, slope, spare): fills y and slope; the spare is room of the same size.
-Kernel = Callable[[Array, Array, Array, Array], None]
+# gate(x, out, spare): fills out, and may leave in the spare room what the slope wants.
+Gate = Callable[[Array, Array, Array], None]
+# slope(x, y, gate, out): fills out, which is that spare room.
+Slope = Callable[[Array, Array, Array, Array], None]
 
 
-def _value_and_slope(kernel: Kernel, x: Any) -> tuple[Array, Array]:
-    y, slope = np.empty_like(x), np.empty_like(x)
-    # In the order of the memory, so that a transposed image is not copied; an array with holes must be.
-    dense = x if x.strides == y.strides else np.positive(x, out=np.empty_like(x))
-    flat = [array.ravel(order="K") for array in (dense, y, slope)]
-    spare = np.empty(min(y.size, PIECE), y.dtype)
-    for start in range(0, y.size, PIECE):
-        of_x, of_y, of_slope = (array[start : start + PIECE] for array in flat)
-        kernel(of_x, of_y, of_slope, spare[: of_x.size])
-    return y, slope
+def _pieces(*arrays: Array) -> Iterator[list[Array]]:
+    """Runs of elements, the same ones of all arrays, in the order of the memory."""
+    flat = [array.ravel(order="K") for array in arrays]
+    for start in range(0, flat[0].size, PIECE):
+        yield [array[start : start + PIECE] for array in flat]
 
 
-def _in_pieces(kernel: Kernel, formula: Callable[[Any], Any], name: str, doc: str) -> Fused:
+def _dense(x: Array) -> tuple[Array, Array]:
+    """The array and an empty one that lies alike; a transposed image is not copied, but one with holes is."""
+    y = np.empty_like(x)
+    return (x if x.strides == y.strides else np.positive(x, out=np.empty_like(x))), y
+
+
+def _gated(gate: Gate, slope: Slope, formula: Callable[[Any], Any], name: str, doc: str) -> Fused:
+    """The primitive y = x gate(x)."""
+
     def compute(x: Any) -> tuple[Array, Array]:
-        return _value_and_slope(kernel, x)
+        dense, y = _dense(x)
+        slopes = np.empty_like(y)
+        room = np.empty(min(y.size, PIECE), y.dtype)
+        for of_x, of_y, of_slope in _pieces(dense, y, slopes):
+            opened = room[: of_x.size]
+            gate(of_x, opened, of_slope)
+            np.multiply(of_x, opened, out=of_y)
+            slope(of_x, of_y, opened, of_slope)
+        return y, slopes
+
+    def value(x: Any) -> Array:
+        dense, y = _dense(x)
+        room = np.empty(min(y.size, PIECE), y.dtype)
+        for of_x, of_y in _pieces(dense, y):
+            gate(of_x, of_y, room[: of_x.size])
+            of_y *= of_x
+        return y
 
     compute.__name__, compute.__doc__ = name, doc
-    return fused(backward=lambda g, slope, _wanted, _x: [g * slope], formula=formula)(compute)
+    return fused(backward=lambda g, slopes, _wanted, _x: [g * slopes], formula=formula, value=value)(compute)
 
 
 # ------------------------------------------------------------------------------------------- GELU
@@ -72,11 +93,11 @@ def normal_cdf(x: Any) -> Array:
 normal_cdf.differentiate(lambda g, _y, x: g * exp(x * x * -0.5) * DENSITY_AT_ZERO)
 
 
-def _cdf(x: Array, square: Array, out: Array) -> None:
-    """Φ(x) into ``out``; the squares are overwritten."""
+def _cdf(x: Array, out: Array, square: Array) -> None:
     if x.dtype != np.float32:
         ndtr(x, out=out)
         return
+    np.square(x, out=square)
     if square.max(initial=0.0) > LARGEST_SQUARE:
         np.minimum(square, LARGEST_SQUARE, out=square)
     np.multiply(square, CDF_POLYNOMIAL[-1], out=out)
@@ -90,20 +111,19 @@ def _cdf(x: Array, square: Array, out: Array) -> None:
     out *= 0.5
 
 
-def _gelu(x: Array, y: Array, slope: Array, cdf: Array) -> None:
-    # slope = Φ(x) + x φ(x)
-    square = np.square(x, out=y)
-    np.multiply(square, -0.5, out=slope)
+def _gelu_slope(x: Array, _y: Array, cdf: Array, slope: Array) -> None:
+    # Φ(x) + x φ(x)
+    np.square(x, out=slope)
+    slope *= -0.5
     np.exp(slope, out=slope)
     slope *= x
     slope *= DENSITY_AT_ZERO
-    _cdf(x, square, out=cdf)
     slope += cdf
-    np.multiply(x, cdf, out=y)
 
 
-gelu = _in_pieces(
-    _gelu,
+gelu = _gated(
+    _cdf,
+    _gelu_slope,
     lambda x: x * normal_cdf(x),
     "gelu",
     "Gaussian error linear unit, y = x Φ(x); x̄ = ȳ (Φ(x) + x φ(x)).",
@@ -113,28 +133,32 @@ TANH_SCALE = math.sqrt(2 / math.pi)
 TANH_CUBE = 0.044715
 
 
-def _gelu_tanh(x: Array, y: Array, slope: Array, gate: Array) -> None:
-    # With t = tanh u: slope = (1 + t + x (1 − t²) du/dx) / 2
-    np.square(x, out=slope)
-    np.multiply(slope, TANH_SCALE * TANH_CUBE, out=gate)
+def _tanh_gate(x: Array, gate: Array, bent: Array) -> None:
+    # (1 + tanh u) / 2
+    np.square(x, out=gate)
+    gate *= TANH_SCALE * TANH_CUBE
     gate += TANH_SCALE
     gate *= x
-    np.tanh(gate, out=gate)
-    slope *= 3 * TANH_SCALE * TANH_CUBE
-    slope += TANH_SCALE
-    slope *= x
-    np.square(gate, out=y)
-    np.subtract(1, y, out=y)
-    slope *= y
-    gate += 1
-    slope += gate
-    slope *= 0.5
+    np.tanh(gate, out=bent)
+    np.add(bent, 1, out=gate)
     gate *= 0.5
-    np.multiply(x, gate, out=y)
 
 
-gelu_tanh = _in_pieces(
-    _gelu_tanh,
+def _gelu_tanh_slope(x: Array, _y: Array, gate: Array, slope: Array) -> None:
+    # gate + x (1 − tanh² u) du/dx / 2
+    np.square(slope, out=slope)
+    np.subtract(1, slope, out=slope)
+    slope *= x
+    rate = np.square(x)
+    rate *= 1.5 * TANH_SCALE * TANH_CUBE
+    rate += 0.5 * TANH_SCALE
+    slope *= rate
+    slope += gate
+
+
+gelu_tanh = _gated(
+    _tanh_gate,
+    _gelu_tanh_slope,
     lambda x: x * (tanh(x * (x * x * (TANH_SCALE * TANH_CUBE) + TANH_SCALE)) * 0.5 + 0.5),
     "gelu_tanh",
     "GELU with Φ(x) taken as (1 + tanh u) / 2, u = √(2/π) (x + 0.044715 x³).",
@@ -191,21 +215,24 @@ log_sigmoid.differentiate(lambda g, _y, x: g * sigmoid(-x))
 # ------------------------------------------------------------------------------------ SiLU and Mish
 
 
-def _silu(x: Array, y: Array, slope: Array, spare: Array) -> None:
-    # With s = σ(x): slope = s + y (1 − s)
-    np.negative(x, out=slope)
+def _logistic(x: Array, gate: Array, _spare: Array) -> None:
+    np.negative(x, out=gate)
     with np.errstate(over="ignore"):
-        np.exp(slope, out=slope)
-    slope += 1
-    np.reciprocal(slope, out=slope)
-    np.multiply(x, slope, out=y)
-    np.subtract(1, slope, out=spare)
-    spare *= y
-    slope += spare
+        np.exp(gate, out=gate)
+    gate += 1
+    np.reciprocal(gate, out=gate)
 
 
-silu = _in_pieces(
-    _silu,
+def _silu_slope(_x: Array, y: Array, gate: Array, slope: Array) -> None:
+    # gate + y (1 − gate)
+    np.subtract(1, gate, out=slope)
+    slope *= y
+    slope += gate
+
+
+silu = _gated(
+    _logistic,
+    _silu_slope,
     lambda x: x * sigmoid(x),
     "silu",
     "Sigmoid-weighted linear unit, y = x σ(x); x̄ = ȳ (σ(x) + y (1 − σ(x))).",
@@ -215,25 +242,30 @@ silu = _in_pieces(
 MISH_LINEAR = 20.0
 
 
-def _mish(x: Array, y: Array, slope: Array, spare: Array) -> None:
-    # With e = eˣ and n = e (e + 2): tanh(ln(1 + e)) = n / (n + 2), its slope 4 e (e + 1) / (n + 2)²
-    np.minimum(x, MISH_LINEAR, out=y)
-    power = np.exp(y, out=y)
-    np.add(power, 2, out=spare)
-    spare *= power
-    gate = spare / (spare + 2)
-    spare += 2
-    np.add(power, 1, out=slope)
-    slope *= power
-    slope /= np.square(spare, out=spare)
+def _mish_gate(x: Array, gate: Array, power: Array) -> None:
+    # With e = eˣ and n = e (e + 2): tanh(ln(1 + e)) = n / (n + 2)
+    np.minimum(x, MISH_LINEAR, out=power)
+    np.exp(power, out=power)
+    np.add(power, 2, out=gate)
+    gate *= power
+    gate /= gate + 2
+
+
+def _mish_slope(x: Array, _y: Array, gate: Array, slope: Array) -> None:
+    # gate + 4 x e (e + 1) / (n + 2)²
+    power = slope
+    root = power * (power + 2) + 2
+    np.square(root, out=root)
+    slope *= power + 1
+    slope /= root
     slope *= 4
     slope *= x
     slope += gate
-    np.multiply(x, gate, out=y)
 
 
-mish = _in_pieces(
-    _mish,
+mish = _gated(
+    _mish_gate,
+    _mish_slope,
     lambda x: x * tanh(softplus(x, beta=1.0, threshold=MISH_LINEAR)),
     "mish",
     "y = x tanh(ln(1 + eˣ)).",
@@ -323,18 +355,22 @@ def _between(x: Array, low: float, high: float) -> Array:
     return (x > low) & (x < high)
 
 
-def _hardswish(x: Array, y: Array, slope: Array, gate: Array) -> None:
-    # slope = gate + x/6 where the gate is neither shut nor open
-    np.multiply(x, 1 / 6, out=slope)
-    np.add(slope, 0.5, out=gate)
+def _hard_gate(x: Array, gate: Array, _spare: Array) -> None:
+    np.multiply(x, 1 / 6, out=gate)
+    gate += 0.5
     np.clip(gate, 0, 1, out=gate)
-    np.multiply(x, gate, out=y)
+
+
+def _hardswish_slope(x: Array, _y: Array, gate: Array, slope: Array) -> None:
+    # gate + x/6 where the gate is neither shut nor open
+    np.multiply(x, 1 / 6, out=slope)
     slope *= _between(gate, 0, 1)
     slope += gate
 
 
-hardswish = _in_pieces(
-    _hardswish,
+hardswish = _gated(
+    _hard_gate,
+    _hardswish_slope,
     lambda x: x * hardtanh(x * (1 / 6) + 0.5, low=0.0, high=1.0),
     "hardswish",
     "y = x min(max(x/6 + 1/2, 0), 1); x̄ = 0 below −3, ȳ (x/3 + 1/2) between, ȳ above 3.",

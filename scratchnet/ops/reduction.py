@@ -33,7 +33,7 @@ def softmax(x: Any, *, axis: int) -> Array:
 
     The largest entry is taken off first, so nothing overflows.
     """
-    result = x - x.max(axis=axis, keepdims=True)
+    result = np.asarray(x - x.max(axis=axis, keepdims=True, initial=-np.inf))
     np.exp(result, out=result)
     result /= result.sum(axis=axis, keepdims=True)
     return result
@@ -45,6 +45,8 @@ softmax.differentiate(lambda g, y, _x, axis: y * (g - (g * y).sum(axis=axis, kee
 @primitive
 def log_softmax(x: Any, *, axis: int) -> Array:
     """y = x − ln Σ eˣ along an axis; x̄ = ȳ − softmax(x) Σ ȳ."""
+    if not x.size:
+        return np.empty_like(x)
     shifted = x - x.max(axis=axis, keepdims=True)
     shifted -= np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
     return shifted

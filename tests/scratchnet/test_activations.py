@@ -1,5 +1,6 @@
 """Nonlinearities: their values at the kinks and far out, and the paths that the tables do not take."""
 
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -103,6 +104,29 @@ def test_the_layout_in_memory_does_not_matter(
         np.testing.assert_array_equal(mine, expected)
 
 
+@pytest.mark.parametrize("name", [*SMOOTH, "hardswish"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_evaluation_gives_the_recorded_value_to_the_last_bit(
+    name: str, dtype: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(activation, "PIECE", 8)
+    x: Array = np.asfortranarray(np.random.default_rng(0).normal(0, 4, (7, 5)).astype(dtype))
+    with sn.no_grad():
+        y = ELEMENTWISE[name](x).numpy()
+    np.testing.assert_array_equal(y, of_ours(name, x)[0])
+    assert y.strides == x.strides
+
+
+@pytest.mark.parametrize("name", [*SMOOTH, "hardswish"])
+def test_evaluation_has_no_room_for_slopes(name: str) -> None:
+    x = np.ones(10 * activation.PIECE, np.float32)
+    tracemalloc.start()
+    ELEMENTWISE[name](x)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.5 * x.nbytes
+
+
 def test_gelu_in_single_precision_is_as_close_as_its_numbers_are() -> None:
     x = np.linspace(-9, 9, 100_001, dtype=np.float32)
     y, slope = of_ours("gelu", x)
@@ -193,6 +217,42 @@ ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
         r"bilinear needs inputs of shapes \(\.\.\., 2\) and \(\.\.\., 3\) .* got \(4, 2\) and \(5, 3\)",
     ),
 }
+
+
+ALONG_AN_AXIS: dict[str, Callable[[Any, int], Any]] = {
+    "softmax": lambda x, dim: nn.Softmax(dim)(x),
+    "softmin": lambda x, dim: nn.Softmin(dim)(x),
+    "log_softmax": lambda x, dim: nn.LogSoftmax(dim)(x),
+    "glu": lambda x, dim: nn.GLU(dim)(x),
+    "normalize": lambda x, dim: F.normalize(x, dim=dim),
+    "cosine_similarity": lambda x, dim: F.cosine_similarity(x, x, dim),
+}
+
+
+@pytest.mark.parametrize("error", [IndexError, ValueError], ids=["as in PyTorch", "as all that is refused"])
+@pytest.mark.parametrize("dim", [2, -3])
+@pytest.mark.parametrize("name", ALONG_AN_AXIS)
+def test_an_axis_that_is_not_there_is_refused(name: str, dim: int, error: type[Exception]) -> None:
+    message = rf"{name} needs dim in -2\.\.1, .* of shape \(4, 6\), got {dim}; -1 is the last axis"
+    with pytest.raises(error, match=message):
+        ALONG_AN_AXIS[name](np.ones((4, 6)), dim)
+
+
+@pytest.mark.parametrize("name", ["softmax", "softmin", "log_softmax", "glu"])
+def test_integers_have_no_share_of_one(name: str) -> None:
+    with pytest.raises(TypeError, match=rf"{name} needs an input of floats, got int64; .*astype\(float\)"):
+        getattr(F, name)(np.array([1, 2]))
+
+
+@pytest.mark.parametrize("name", ["softmax", "softmin", "log_softmax"])
+@pytest.mark.parametrize(("shape", "dim"), [((), 0), ((), -1), ((0, 3), 0), ((3, 0), 1), ((0, 3), 1)])
+def test_nothing_and_a_number_have_shares_too(name: str, shape: tuple[int, ...], dim: int) -> None:
+    torch = pytest.importorskip("torch")
+    leaf = sn.Tensor(np.ones(shape), requires_grad=True)
+    y = getattr(F, name)(leaf, dim)
+    y.sum().backward()
+    np.testing.assert_array_equal(y.numpy(), getattr(torch.nn.functional, name)(torch.ones(shape), dim))
+    assert np.asarray(leaf.grad).shape == shape
 
 
 @pytest.mark.parametrize(("call", "message"), ERRORS.values(), ids=ERRORS)

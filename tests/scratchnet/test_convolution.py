@@ -331,10 +331,11 @@ def test_a_weight_or_a_bias_that_does_not_fit_is_an_error(arguments: Any, text: 
 @pytest.mark.parametrize(
     ("layer", "shape", "text"),
     [
-        (nn.Flatten(2), (3, 4), r"Flatten needs an input with an axis 2, got shape \(3, 4\)"),
+        (nn.Flatten(2), (3, 4), r"Flatten needs start_dim in -2\.\.1, .* of shape \(3, 4\), got 2"),
         (nn.Flatten(2, 1), (3, 4, 5), "start_dim before end_dim"),
         (nn.Unflatten(1, (2, 3)), (3, 4), r"Unflatten needs sizes whose product .*\(3, 4\).*\(2, 3\)"),
         (nn.Unflatten(1, (3, -1)), (3, 4), "Unflatten needs sizes whose product"),
+        (nn.Unflatten(-3, (2, 2)), (3, 4), r"Unflatten needs dim in -2\.\.1, .* of shape \(3, 4\), got -3"),
     ],
 )
 def test_a_shape_that_cannot_be_folded_so_is_an_error(layer: Any, shape: tuple[int, ...], text: str) -> None:

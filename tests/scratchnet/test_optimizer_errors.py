@@ -8,16 +8,7 @@ import pytest
 
 import scratchnet as sn
 from scratchnet import nn, optim
-
-
-def parameter(*values: float) -> nn.Parameter:
-    return nn.Parameter(np.array(values))
-
-
-def give(p: nn.Parameter, *gradient: float) -> None:
-    """Adds a gradient to a parameter by a backward pass."""
-    (p * np.array(gradient)).sum().backward()
-
+from tests.scratchnet.optimizers.every import give, parameter
 
 P, Q = parameter(1.0), nn.Parameter(np.ones(1, np.float32))
 ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {

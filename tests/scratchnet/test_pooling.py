@@ -202,14 +202,31 @@ def test_gather_is_the_transpose_of_pick(index: Array) -> None:
         (lambda x: F.interpolate(x, 3, mode="linear"), r"of 3 axes.*mode 'linear'.*\(2, 3, 4, 5\)"),
         (lambda x: F.interpolate(x, 3, mode="bicubic"), "mode nearest.*got 'bicubic'"),
         (lambda x: F.interpolate(x, 3, align_corners=True), "mode of lines for align_corners"),
-        (lambda x: F.pad(x, (1,)), r"two widths for each of at most 4 axes, got \(1,\)"),
+        (
+            lambda x: F.pad(x, (1,)),
+            r"two widths for each of at most 4 axes .* got \(1,\); give widths before",
+        ),
+        (lambda x: F.pad(x, (1,) * 10), r"at most 4 axes of its input of shape \(2, 3, 4, 5\)"),
         (lambda x: F.pad(x, (-3, -3)), r"no axis below 0, got \(-3, -3\) for shape \(2, 3, 4, 5\)"),
-        (lambda x: F.pad(x, (1, 1), mode="reflect"), "mode 'constant', got 'reflect'"),
+        (lambda x: F.pad(x, (1, 1), mode="reflect"), "mode 'constant', got 'reflect'; index the input"),
     ],
 )
 def test_what_does_not_fit_is_an_error_that_says_so(call: Any, text: str) -> None:
     with pytest.raises(ValueError, match=text):
         call(np.zeros((2, 3, 4, 5)))
+
+
+@pytest.mark.parametrize("widths", [1, (1.5, 1), "11"])
+def test_the_widths_of_a_frame_are_a_sequence_of_whole_numbers(widths: Any) -> None:
+    with pytest.raises(TypeError, match="pad needs a sequence of whole numbers as widths, got "):
+        F.pad(np.zeros((2, 3)), widths)
+
+
+def test_indices_reflect_what_a_frame_cannot() -> None:
+    torch = pytest.importorskip("torch")
+    x = np.arange(6.0).reshape(1, 2, 3)
+    expected = torch.nn.functional.pad(torch.tensor(x), (1, 2), mode="reflect")
+    np.testing.assert_array_equal(sn.Tensor(x)[..., [1, 0, 1, 2, 1, 0]].numpy(), expected)
 
 
 @pytest.mark.parametrize(

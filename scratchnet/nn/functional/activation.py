@@ -2,6 +2,8 @@
 
 from typing import Any, Literal
 
+from scratchnet.axis import axis_of
+from scratchnet.nn.functional.reduction import floats
 from scratchnet.ops import activation, elementwise
 from scratchnet.ops import reduction as reductions
 from scratchnet.tensor import Tensor, as_tensor
@@ -149,27 +151,41 @@ def celu(input: Any, alpha: float = 1.0) -> Tensor:  # noqa: A002
 
 
 def softmax(input: Any, dim: int = -1) -> Tensor:  # noqa: A002
-    """eˣ / Σ eˣ along an axis."""
-    return reductions.softmax(as_tensor(input), axis=dim)
+    """eˣ / Σ eˣ along an axis.
+
+    Raises:
+        TypeError: If the input is not of floats.
+        AxisError: If there is no such axis.
+    """
+    return _softmax("softmax", input, dim)
 
 
 def softmin(input: Any, dim: int = -1) -> Tensor:  # noqa: A002
-    """e⁻ˣ / Σ e⁻ˣ along an axis."""
-    return reductions.softmax(-as_tensor(input), axis=dim)
+    """e⁻ˣ / Σ e⁻ˣ along an axis; errors as in `softmax`."""
+    return _softmax("softmin", -as_tensor(input), dim)
+
+
+def _softmax(caller: str, value: Any, dim: int) -> Tensor:
+    x = floats(caller, value)
+    return reductions.softmax(x, axis=axis_of(caller, x.shape, dim))
 
 
 def log_softmax(input: Any, dim: int = -1) -> Tensor:  # noqa: A002
-    """x − ln Σ eˣ along an axis, without overflow."""
-    return reductions.log_softmax(as_tensor(input), axis=dim)
+    """x − ln Σ eˣ along an axis, without overflow; errors as in `softmax`."""
+    x = floats("log_softmax", input)
+    return reductions.log_softmax(x, axis=axis_of("log_softmax", x.shape, dim))
 
 
 def glu(input: Any, dim: int = -1) -> Tensor:  # noqa: A002
     """Gated linear unit, a σ(b) where a and b are the halves of the input along an axis.
 
     Raises:
+        TypeError: If the input is not of floats.
         ValueError: If the axis has no halves.
+        AxisError: If there is no such axis.
     """
-    x = as_tensor(input)
-    if x.ndim == 0 or x.shape[dim] % 2:
+    x = floats("glu", input)
+    axis = axis_of("glu", x.shape, dim)
+    if x.ndim == 0 or x.shape[axis] % 2:
         raise ValueError(f"glu needs an even size along dim={dim}, got an input of shape {x.shape}")
-    return activation.glu(x, dim=dim)
+    return activation.glu(x, dim=axis)

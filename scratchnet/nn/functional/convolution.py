@@ -14,7 +14,8 @@ from scratchnet.tensor import Tensor, as_tensor
 Sizes = int | Sequence[int]
 Padding = Sizes | Literal["same", "valid"]
 
-_SPACE = {1: "length", 2: "height, width"}
+# How many axes of space there are, and what they are called.
+SPACE = {1: "length", 2: "height, width"}
 
 
 def sizes(caller: str, name: str, value: Sizes | str, dimensions: int, least: int) -> Size:
@@ -104,7 +105,7 @@ def _convolve(
     kernel = weight.shape[2:]
     steps = sizes(caller, "stride", stride, dimensions, 1)
     gaps = sizes(caller, "dilation", dilation, dimensions, 1)
-    geometry = Geometry(steps, _widths(caller, padding, kernel, steps, gaps), gaps, groups)
+    geometry = Geometry(steps, widths(caller, padding, kernel, steps, gaps), gaps, groups)
     if min(geometry.output_size(x.shape[-dimensions:], kernel)) < 1:
         raise ValueError(
             f"{caller} needs a padded input at least as large as its kernel of {kernel} with dilation {gaps}, "
@@ -115,7 +116,8 @@ def _convolve(
     )
 
 
-def _widths(caller: str, padding: Padding, kernel: Size, stride: Size, dilation: Size) -> Widths:
+def widths(caller: str, padding: Padding, kernel: Size, stride: Size, dilation: Size) -> Widths:
+    """The zeros before and after each axis of space."""
     if padding == "valid":
         return ((0, 0),) * len(kernel)
     if padding == "same":
@@ -276,6 +278,6 @@ def _check_weight(
 def _check_input(caller: str, dimensions: int, x: Any, weight: Any, channels: int) -> None:
     if x.ndim not in (dimensions + 1, dimensions + 2) or x.shape[-dimensions - 1] != channels:
         raise ValueError(
-            f"{caller} needs an input of shape (batch, {channels}, {_SPACE[dimensions]}), or without the batch, "
+            f"{caller} needs an input of shape (batch, {channels}, {SPACE[dimensions]}), or without the batch, "
             f"for its weight of shape {weight.shape}, got shape {x.shape}"
         )

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from scratchnet.axis import axis_of
 from scratchnet.nn.functional.classification import checked_labels, class_weights
 from scratchnet.nn.functional.reduction import (
     Reduction,
@@ -25,9 +26,10 @@ from scratchnet.tensor import Tensor
 
 
 def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
-    """Distance ‖x₁ − x₂ + ε‖ₚ along the last axis.
+    """Distance d = ‖z‖ₚ with z = x₁ − x₂ + ε, along the last axis.
 
-    The gradient for p = 2 is the difference over the distance; ε keeps it finite where the two are equal.
+    x̄₁ = d̄ sign(z) (|z|/d)^(p−1) = −x̄₂: for p = 1 the sign, for p = 2 the difference over the distance, which
+    ε keeps finite where the two are equal, and for p = ∞ the sign at the first of the largest components.
 
     Args:
         x1: Vectors along the last axis, any shape.
@@ -81,13 +83,15 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tens
 
     Raises:
         ValueError: If the shapes differ.
+        AxisError: If there is no such axis.
     """
     x = floats("cosine_similarity", x1)
     check_same_shape("cosine_similarity", x, x2, "second input")
+    axis = axis_of("cosine_similarity", x.shape, dim)
     y = floats("cosine_similarity", like(x, x2))
     # Squares are compared with the square: a root has no gradient at zero.
-    squares = [loss.clip((z * z).sum(dim), low=float(eps * eps), high=math.inf) for z in (x, y)]
-    return (x * y).sum(dim) / (squares[0].sqrt() * squares[1].sqrt())
+    squares = [loss.clip((z * z).sum(axis), low=float(eps * eps), high=math.inf) for z in (x, y)]
+    return (x * y).sum(axis) / (squares[0].sqrt() * squares[1].sqrt())
 
 
 # ---------------------------------------------------------------------------------------- of two signs

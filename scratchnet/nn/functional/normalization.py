@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from scratchnet.axis import axis_of
 from scratchnet.ops import activation, linalg, normalization
 from scratchnet.tape import Array
 from scratchnet.tensor import Tensor, as_tensor
@@ -20,7 +21,10 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """w (x − μ) / √(σ² + ε) + b with a mean and a variance for each channel.
+    """y = w x̂ + b with x̂ = (x − μ) / √(σ² + ε), a mean and a variance for each channel.
+
+    With averages ⟨·⟩ over all of a channel, x̄ = w (ȳ − ⟨ȳ⟩ − x̂ ⟨ȳ x̂⟩) / √(σ² + ε), for the statistics are
+    made of x too; running ones are not, and leave x̄ = w ȳ / √(σ² + ε). w̄ = Σ ȳ x̂ and b̄ = Σ ȳ.
 
     Args:
         input: Shape ``(batch, channels, ...)``.
@@ -90,6 +94,9 @@ def group_norm(
 ) -> Tensor:
     """As `batch_norm`, but with a mean and a variance for each group of channels of each example.
 
+    As a group's channels have weights of their own, h = w ȳ takes the place of ȳ: with averages ⟨·⟩ over
+    the group, x̄ = (h − ⟨h⟩ − x̂ ⟨h x̂⟩) / √(σ² + ε). w̄ = Σ ȳ x̂ and b̄ = Σ ȳ over batch and space.
+
     Args:
         input: Shape ``(batch, channels, ...)``.
         num_groups: Number of groups of neighbouring channels.
@@ -112,7 +119,10 @@ def group_norm(
 
 
 def normalize(input: Any, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps: float = 1e-12) -> Tensor:  # noqa: A002
-    """x / max(‖x‖, ε) with the p-norm along an axis, (Σ |x|ᵖ)^(1/p).
+    """y = x / s with s = max(‖x‖, ε) and the p-norm along an axis, ‖x‖ = (Σ |x|ᵖ)^(1/p).
+
+    x̄ = (ȳ − sign(y) |y|^(p−1) Σ ȳ y) / s, the sum along the axis, and ȳ / ε where ‖x‖ < ε. For p = 2 that
+    is what of ȳ is perpendicular to y, (ȳ − y Σ ȳ y) / s.
 
     Args:
         input: Any shape.
@@ -122,13 +132,15 @@ def normalize(input: Any, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps: f
 
     Raises:
         ValueError: If p is not positive and finite.
+        AxisError: If there is no such axis.
     """
     if not 0 < p < math.inf:
         raise ValueError(f"normalize needs a positive, finite p, got {p}")
     x = as_tensor(input)
+    axes = tuple(axis_of("normalize", x.shape, one) for one in ((dim,) if isinstance(dim, int) else dim))
     powers = x * x if p == 2 else x.abs() ** p
     # The bound on the sum and not on its root, whose slope at zero is infinite.
-    size = activation.hardtanh(powers.sum(dim, keepdims=True), low=float(eps**p), high=math.inf)
+    size = activation.hardtanh(powers.sum(axes, keepdims=True), low=float(eps**p), high=math.inf)
     return x / (size.sqrt() if p == 2 else size ** (1 / p))
 
 
@@ -139,11 +151,13 @@ def local_response_norm(
     beta: float = 0.75,
     k: float = 1.0,
 ) -> Tensor:
-    """x / (k + α ⟨x²⟩)^β with the average over a window of neighbouring channels, zero outside.
+    """y = x / c^β with c = k + α ⟨x²⟩, the average over a window of n neighbouring channels, zero outside.
+
+    x̄ = ȳ / c^β − (2αβ/n) x Σ ȳ y / c, the sum over the channels whose window holds this one.
 
     Args:
         input: Shape ``(batch, channels, ...)``.
-        size: Number of channels in the window.
+        size: Number of channels in the window, n.
         alpha: α.
         beta: β.
         k: k.

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from scratchnet.nn.functional.convolution import Sizes, sizes
+from scratchnet.nn.functional.convolution import SPACE, Sizes, sizes
 from scratchnet.ops import pooling
 from scratchnet.ops.pooling import Line
 from scratchnet.ops.resampling import pick
@@ -18,9 +18,8 @@ Pool = Callable[..., Any]
 
 def _check(caller: str, x: Tensor, dimensions: int) -> None:
     if x.ndim not in (dimensions + 1, dimensions + 2):
-        space = ("length", "height, width")[dimensions - 1]
         raise ValueError(
-            f"{caller} needs an input of shape (batch, channels, {space}), or without the batch, "
+            f"{caller} needs an input of shape (batch, channels, {SPACE[dimensions]}), or without the batch, "
             f"got shape {x.shape}"
         )
 

@@ -23,7 +23,8 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
         value: What the frame holds; 0 if None.
 
     Raises:
-        ValueError: If the widths do not fit the shape, or the mode is another.
+        TypeError: If the widths are no sequence of whole numbers.
+        ValueError: If they do not fit the shape, or the mode is another.
 
     Example:
         >>> pad(np.array([1.0, 2.0]), (1, 0)).numpy()
@@ -31,11 +32,19 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
     """
     x = as_tensor(input)
     if mode != "constant":
-        raise ValueError(f"pad needs mode 'constant', got {mode!r}")
-    pairs = [(int(low), int(high)) for low, high in zip(pad[::2], pad[1::2], strict=False)]
+        raise ValueError(
+            f"pad needs mode 'constant', got {mode!r}; index the input where it shall be repeated or reflected, "
+            f"as in x[..., [1, 0, 1, 2]]"
+        )
+    if not isinstance(pad, Sequence) or not all(isinstance(width, int | np.integer) for width in pad):
+        raise TypeError(f"pad needs a sequence of whole numbers as widths, got {pad!r}")
+    if len(pad) % 2 or len(pad) > 2 * x.ndim:
+        raise ValueError(
+            f"pad needs two widths for each of at most {x.ndim} axes of its input of shape {x.shape}, "
+            f"got {tuple(pad)}; give widths before and after the last axis, then those of the one before it"
+        )
+    pairs = [(int(low), int(high)) for low, high in zip(pad[::2], pad[1::2], strict=True)]
     widths = ((0, 0),) * (x.ndim - len(pairs)) + tuple(reversed(pairs))
-    if len(pad) % 2 or len(widths) != x.ndim:
-        raise ValueError(f"pad needs two widths for each of at most {x.ndim} axes, got {tuple(pad)}")
     if any(n + min(low, 0) + min(high, 0) < 0 for n, (low, high) in zip(x.shape, widths, strict=True)):
         raise ValueError(f"pad needs widths that leave no axis below 0, got {tuple(pad)} for shape {x.shape}")
     return resampling.pad(x, widths=widths, value=0.0 if value is None else float(value))
