@@ -29,13 +29,23 @@ def test_an_example_stays_under_sixty_lines(path):
 
 
 def test_the_network_of_the_readme_learns_its_digits(tmp_path):
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-    section = readme.split("## Build a network")[1].split("```python\n")[1].split("```")[0]
-    script = tmp_path / "network.py"
-    script.write_text(section)
-    accuracy = run(script, tmp_path).splitlines()[-1]
+    accuracy = run(of_the_readme("Build a network", tmp_path), tmp_path).splitlines()[-1]
     assert float(accuracy) > 0.96
     assert (tmp_path / "digits.safetensors").exists()
+
+
+def test_the_measurements_of_the_readme_are_as_it_says(tmp_path):
+    dead, slope = run(of_the_readme("Measure by hand", tmp_path), tmp_path).splitlines()
+    assert float(dead) == 0.0
+    assert slope.startswith("NormSlope(slope=np.float64(2.30258")
+
+
+def of_the_readme(section, folder):
+    """A section's code as a script."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    script = folder / "script.py"
+    script.write_text(readme.split(f"## {section}\n")[1].split("```python\n")[1].split("```")[0])
+    return script
 
 
 def run(path, folder):
