@@ -194,8 +194,8 @@ def _of_activation(layer: str, kind: str) -> Iterator[_Task]:
 
 def _of_network(kind: str) -> Iterator[_Task]:
     if kind == "loss":
-        loss = partial(_one_number, "criterion_loss", probes.activation_mean)
-        yield _Task(_cells("network", "", "criterion_loss"), loss)
+        # It comes as one number, and is as it is what is to be read.
+        yield _Task(_cells("network", "", "criterion_loss"), lambda number: [number])
     else:
         names = [f"{kind}_{name}" for name in probes.Summary._fields]
         yield _Task(_cells("network", "", *names), probes.summary)
