@@ -8,17 +8,17 @@ PIP_ARGS ?=
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint constraints.txt
 RUN = $(VENV)/bin/python -m
 
-.PHONY: demo test test-slow test-without-torch lint format bench
+.PHONY: demo test test-slow test-without-torch test-integrations lint format bench
 
 demo: $(VENV)/installed
 	$(VENV)/bin/diag demo
 
 # On matrices as small as a test's, threads of BLAS wait for each other longer than they compute; each
 # core runs tests of its own instead.
-test test-slow test-without-torch: export OPENBLAS_NUM_THREADS = 1
-test test-slow test-without-torch: export OMP_NUM_THREADS = 1
+test test-slow test-without-torch test-integrations: export OPENBLAS_NUM_THREADS = 1
+test test-slow test-without-torch test-integrations: export OMP_NUM_THREADS = 1
 # All of them must collect the same tests, by names in which a set may stand.
-test test-slow test-without-torch: export PYTHONHASHSEED = 0
+test test-slow test-without-torch test-integrations: export PYTHONHASHSEED = 0
 PYTEST = pytest --numprocesses auto --dist worksteal
 
 test: $(VENV)/installed-dev
@@ -33,6 +33,12 @@ test-without-torch:
 	! .venv-without-torch/bin/python -c "import torch" 2>&1
 	.venv-without-torch/bin/python -c "import diag, probes, scratchnet"
 	.venv-without-torch/bin/python -m $(PYTEST)
+
+# The callbacks, in Lightning, Hugging Face's Trainer and Keras; elsewhere their tests skip themselves.
+test-integrations: export KERAS_BACKEND = torch
+test-integrations:
+	$(MAKE) VENV=.venv-integrations .venv-integrations/installed-integrations
+	.venv-integrations/bin/python -m $(PYTEST) tests/diag/integrations
 
 lint: $(VENV)/installed-dev
 	$(RUN) ruff format --check .
@@ -56,3 +62,7 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) $(TORCH) --editable ".[dev]"
 	touch $@ $(VENV)/installed
+
+$(VENV)/installed-integrations: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) $(TORCH) --editable ".[dev,integrations]"
+	touch $@
