@@ -9,6 +9,7 @@ print(diag.diagnose(log).status)
 diag.report(log, "report.html")
 """
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -56,11 +57,15 @@ def watch(
         TypeError: If model, optimiser and criterion are not of one supported framework.
         ValueError: If the optimiser moves none of the model's parameters, or a setting is out of range.
     """
+    is_new = not Path(folder).exists()
     recorder = Recorder(folder, **settings)
     try:
         recorder.watch(model, optimizer, criterion=criterion)
     except (TypeError, ValueError):
         recorder.close("watch failed")
+        # A run that never began must not be in the way of the next call.
+        if is_new:
+            shutil.rmtree(folder)
         raise
     return recorder
 

@@ -348,3 +348,10 @@ class TestBadInput:
             warnings.simplefilter("error")
             diag.Recorder(tmp_path / "run").close()
         assert diag.Log(tmp_path / "run").steps.size == 0
+
+
+def test_a_watch_that_fails_is_not_in_the_way_of_the_next(tmp_path):
+    model, other = nn.Linear(2, 2, rng=0), nn.Linear(2, 2, rng=1)
+    with pytest.raises(ValueError, match="holds none of them"):
+        diag.watch(model, optim.SGD(other.parameters(), lr=0.1), tmp_path / "run")
+    diag.watch(model, optim.SGD(model.parameters(), lr=0.1), tmp_path / "run").close()
