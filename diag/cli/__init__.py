@@ -1,4 +1,4 @@
-"""The command line: ``diag demo``, ``diag report``, ``diag info``, ``diag repair``."""
+"""The command line, ``diag``: a command for each thing that can be done with a stored run."""
 
 from diag.cli.main import main
 

@@ -60,9 +60,7 @@ class LiveFile:
     def __init__(self, path: Path, schema: Schema, model: Model, chunk_rows: int):
         self._path = path
         self._counts: dict[tuple[str, str], int] = {}
-        _write_whole(path, image_of(lambda file: _fill(file, schema, model, chunk_rows)))
-        self._file: Any = h5py.File(path, "r+", libver=LIBVER)
-        self._file.swmr_mode = True
+        self._file = _open_whole(path, image_of(lambda file: _fill(file, schema, model, chunk_rows)))
 
     def append(self, tables: Iterable[Rows]) -> None:
         """Everything that waits reaches the file; the counters that vouch for it follow in a second flush.
@@ -116,13 +114,18 @@ def _fill(file: Any, schema: Schema, model: Model, chunk_rows: int) -> None:
     create_tables(file, schema, chunk_rows)
 
 
-def _write_whole(path: Path, content: bytes) -> None:
+def _open_whole(path: Path, content: bytes) -> Any:
     partial = partial_of(path)
     try:
         partial.write_bytes(content)
+        file = h5py.File(partial, "r+", libver=LIBVER)
+        file.swmr_mode = True
         if path.exists():
+            file.close()
             raise FileExistsError(f"another process has written {path} since this run began")
+        # It gets its name last: the lock of a reader who came first would keep HDF5 from opening it to write.
         partial.replace(path)
+        return file
     finally:
         partial.unlink(missing_ok=True)
 

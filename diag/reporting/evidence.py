@@ -1,6 +1,6 @@
 """The figures of a report: which series, how to read them, and their numbers beside them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -9,7 +9,7 @@ import numpy as np
 from diag.diagnosis.findings import Diagnosis
 from diag.log import Log, Series
 from diag.reporting.facts import find
-from diag.reporting.figures import Caption, Line, Mark, Panel, heat_map, line_chart
+from diag.reporting.figures import Caption, Line, Mark, Panel, heat_map, heat_map_png, line_chart
 from diag.reporting.reduction import Array, Blocks, Indices, blocks
 from diag.reporting.words import count, number
 
@@ -120,19 +120,47 @@ def exhibits(log: Log, diagnosis: Diagnosis) -> tuple[Exhibit, ...]:
     return tuple(exhibit for exhibit in found if exhibit is not None)
 
 
+def maps_as_png(log: Log, diagnosis: Diagnosis) -> Iterator[tuple[str, bytes]]:
+    """The maps of layer × step as pictures.
+
+    Args:
+        log: A run.
+        diagnosis: Of the same run; its onsets are marked.
+
+    Yields:
+        Name of the series, and a PNG.
+    """
+    for of in _MAPS:
+        found = _heard(log, of)
+        if found is not None:
+            names, values, steps, _ = found
+            reduced = blocks(values, _MOST_ROWS, _MOST_COLUMNS, of.reduce)
+            yield of.name, heat_map_png(reduced, names, steps, of.scale, _marks(diagnosis, of.name, names))
+
+
+def _heard(log: Log, of: _Map) -> tuple[list[str], Array, Indices, int] | None:
+    """Names and values of what has a number, the steps, and how many have none; None where all have none."""
+    series = find(log, of.axis, of.name)
+    if series is None or np.isnan(series.values).all():
+        return None
+    heard = np.flatnonzero(~np.isnan(series.values).all(axis=0))
+    names = [series.columns[index] for index in heard]
+    return names, series.values[:, heard].T, series.steps, len(series.columns) - len(names)
+
+
 def _losses(log: Log, diagnosis: Diagnosis) -> Exhibit | None:
     marks = _marks(diagnosis)
     reading = "The loss that is optimised, and what the run logged beside it."
     if marks:
         reading += " A numbered line stands where the finding of that number begins."
     panels = [Panel(_plain_lines(log, "loss")), Panel(_plain_lines(log, "acc"))]
-    return _chart("loss", "Loss", reading, panels, marks)
+    return chart("loss", "Loss", reading, panels, marks)
 
 
 def _eigenvalues(log: Log) -> Exhibit | None:
     measure = "top_eigenvalues"
     pairs = [name.removesuffix(measure) for name in log.names["curvature"] if name.endswith(measure)]
-    return _chart(
+    return chart(
         "curvature",
         "Largest curvatures of the loss",
         "The largest eigenvalues of the Hessian, and the curvature above which this optimiser's steps "
@@ -151,7 +179,7 @@ def _eigenvalue_lines(log: Log, pair: str) -> list[Line]:
 
 def _gradient_norm_ratio(log: Log, diagnosis: Diagnosis) -> Exhibit | None:
     marks = _marks(diagnosis, "gradient_norm_ratio")
-    return _chart(
+    return chart(
         "gradient-ratio",
         "First layer's gradient over the last's",
         "1 (dashed) is level. Far below it the gradient vanishes on its way back, far above it explodes.",
@@ -161,7 +189,7 @@ def _gradient_norm_ratio(log: Log, diagnosis: Diagnosis) -> Exhibit | None:
 
 
 def _learning_rate(log: Log) -> Exhibit | None:
-    return _chart(
+    return chart(
         "learning-rate",
         "Learning rate",
         "As the optimiser used it at each recorded step: it should follow the schedule that was meant.",
@@ -192,9 +220,21 @@ def _to_lines(series: Series | None, label: str) -> list[Line]:
     ]
 
 
-def _chart(
+def chart(
     key: str, title: str, reading: str, panels: Sequence[Panel], marks: Sequence[Mark] = ()
 ) -> Exhibit | None:
+    """Lines over the steps, with their numbers.
+
+    Args:
+        key: Unique on the page.
+        title: Of the figure.
+        reading: How to read it.
+        panels: One above the other; those without lines are left out.
+        marks: Steps to point at.
+
+    Returns:
+        The figure; None where no panel has a line.
+    """
     filled = [panel for panel in panels if panel.lines]
     if not filled:
         return None
@@ -219,21 +259,20 @@ def _gaps(panels: Sequence[Panel]) -> str:
 
 
 def _map(log: Log, diagnosis: Diagnosis, of: _Map) -> Exhibit | None:
-    series = find(log, of.axis, of.name)
-    if series is None or np.isnan(series.values).all():
+    found = _heard(log, of)
+    if found is None:
         return None
-    heard = np.flatnonzero(~np.isnan(series.values).all(axis=0))
-    names, values = [series.columns[index] for index in heard], series.values[:, heard].T
+    names, values, steps, silent = found
     reduced = blocks(values, _MOST_ROWS, _MOST_COLUMNS, of.reduce)
-    rows = tuple(_number_row(name, series.steps, row) for name, row in zip(names, values, strict=True))
-    caption = Caption(of.key, of.title, _describe_map(of, rows, len(series.steps)))
+    rows = tuple(_number_row(name, steps, row) for name, row in zip(names, values, strict=True))
+    caption = Caption(of.key, of.title, _describe_map(of, rows, len(steps)))
     marks = _marks(diagnosis, of.name, names)
     return Exhibit(
         of.key,
         of.title,
         of.reading,
-        _note(reduced, of, len(series.columns) - len(names)),
-        heat_map(caption, reduced, names, series.steps, of.scale, marks),
+        _note(reduced, of, silent),
+        heat_map(caption, reduced, names, steps, of.scale, marks),
         rows[:_MOST_NUMBER_ROWS],
         max(len(rows) - _MOST_NUMBER_ROWS, 0),
     )

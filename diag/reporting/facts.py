@@ -160,13 +160,13 @@ def gather(log: Log, diagnosis: Diagnosis) -> Facts:
         absent_series=tuple(name for name in _DRAWN if not _is_in(log, name)),
         unheard_layers=_unheard_layers(log, coverage),
         happenings=tuple(log.happenings),
-        configuration=tuple(_flat(log.run.get("config"))),
+        configuration=tuple(flat(log.run.get("config"))),
         optimizers=tuple(
             row
             for optimizer in log.model.optimizers
-            for row in _flat(optimizer.hyperparameters, optimizer.name or optimizer.kind)
+            for row in flat(optimizer.hyperparameters, optimizer.name or optimizer.kind)
         ),
-        environment=tuple(_flat({key: value for key, value in log.run.items() if key != "config"})),
+        environment=tuple(flat({key: value for key, value in log.run.items() if key != "config"})),
         recording_seconds=_total(find(log, "network", "recording_seconds")),
     )
 
@@ -283,9 +283,22 @@ def _total(series: Series | None) -> float:
     return float(np.nansum(series.values)) if series is not None else math.nan
 
 
-def _flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+def flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Nested settings as dotted keys, each with its value as text.
+
+    Args:
+        value: A mapping, or a single value.
+        key: What goes before the keys.
+
+    Yields:
+        Key and value; nothing where there is nothing.
+
+    Example:
+        >>> list(flat({"lr": 0.1, "data": {"name": "digits"}}))
+        [('lr', '0.1'), ('data.name', 'digits')]
+    """
     if isinstance(value, Mapping) and value:
         for name, entry in value.items():
-            yield from _flat(entry, f"{key}.{name}" if key else str(name))
+            yield from flat(entry, f"{key}.{name}" if key else str(name))
     elif key or value:
         yield key or "config", value if isinstance(value, str) else repr(value)

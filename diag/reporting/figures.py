@@ -58,11 +58,22 @@ _DECADES_SHOWN = 12
 
 @dataclass(frozen=True)
 class Line:
-    """One line: its name, its steps of shape ``(n,)`` and its values of shape ``(n,)``."""
+    """One line of a chart.
+
+    Attributes:
+        label: Its name.
+        steps: Shape ``(n,)``.
+        values: Shape ``(n,)``.
+        band: The lower and the upper end of an interval around it, shape ``(n,)`` each. It may leave the
+            panel, whose height is the lines'.
+        look: Which colour and dash it has; its place in the panel where that is None.
+    """
 
     label: str
     steps: Indices
     values: Array
+    band: tuple[Array, Array] | None = None
+    look: int | None = None
 
 
 @dataclass(frozen=True)
@@ -118,21 +129,35 @@ def line_chart(caption: Caption, panels: Sequence[Panel], marks: Sequence[Mark] 
 
 
 def _draw_lines(axes: Axes, panel: Panel) -> None:
-    for index, line in enumerate(panel.lines):
+    looks = [index if line.look is None else line.look for index, line in enumerate(panel.lines)]
+    for look, line in zip(looks, panel.lines, strict=True):
         axes.plot(
             *envelope(line.steps, _drawable(line.values)),
             label=line.label,
-            color=_COLOURS[index % len(_COLOURS)],
-            linestyle=_DASHES[index % len(_DASHES)],
+            color=_COLOURS[look % len(_COLOURS)],
+            # The seventh has the first's colour again, but not its dash.
+            linestyle=_DASHES[(look + look // len(_COLOURS)) % len(_DASHES)],
             marker="o" if len(line.steps) <= _FEW_READINGS else None,
             markersize=3,
         )
     if panel.reference is not None:
         axes.axhline(panel.reference, color=_FRAME, linewidth=0.9, linestyle="--", zorder=1)
     _set_scale(axes, np.concatenate([_drawable(line.values) for line in panel.lines]))
+    height = axes.get_ylim()
+    for look, line in zip(looks, panel.lines, strict=True):
+        if line.band is not None:
+            _draw_band(axes, line.steps, line.band, _COLOURS[look % len(_COLOURS)])
+    axes.set_ylim(height)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(_step_text))
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2 if len(panel.lines) == 4 else 3)
+
+
+def _draw_band(axes: Axes, steps: Indices, band: tuple[Array, Array], colour: str) -> None:
+    low, high = map(_drawable, band)
+    kept = np.union1d(envelope(steps, low)[0], envelope(steps, high)[0])
+    rows = np.searchsorted(steps, kept)
+    axes.fill_between(kept, low[rows], high[rows], color=colour, alpha=0.2, linewidth=0, zorder=1)
 
 
 def _show_all_steps(axes: Axes, steps: Sequence[Indices]) -> None:
@@ -215,16 +240,37 @@ def heat_map(
         An ``<svg>`` element.
     """
     with _style(caption.key):
-        height = float(np.clip(0.18 * len(table.values), 0.8, 3.8))
-        figure = Figure(figsize=(_WIDTH_INCHES, height + 1.2), layout="constrained")
-        bar, axes = figure.subplots(2, height_ratios=(0.08, height))
-        image = _draw_table(axes, table.values, scale)
-        _draw_colour_bar(figure, bar, image, scale)
-        _name_rows(axes, rows, table.row_size)
-        _name_columns(axes, steps, table.column_size)
-        _draw_marks(axes, marks, table, steps)
-        _explain_colours(figure, table.values, scale)
-        return _to_svg(figure, caption)
+        return _to_svg(_draw_map(table, rows, steps, scale, marks), caption)
+
+
+def heat_map_png(
+    table: Blocks,
+    rows: Sequence[str],
+    steps: Indices,
+    scale: Literal["log", "share"],
+    marks: Sequence[Mark] = (),
+) -> bytes:
+    """The same as a PNG on white, for what shows no SVG; arguments as for `heat_map`."""
+    stream = io.BytesIO()
+    with _style(""):
+        figure = _draw_map(table, rows, steps, scale, marks)
+        figure.savefig(stream, format="png", dpi=150, metadata={"Software": None})
+    return stream.getvalue()
+
+
+def _draw_map(
+    table: Blocks, rows: Sequence[str], steps: Indices, scale: Literal["log", "share"], marks: Sequence[Mark]
+) -> Figure:
+    height = float(np.clip(0.18 * len(table.values), 0.8, 3.8))
+    figure = Figure(figsize=(_WIDTH_INCHES, height + 1.2), layout="constrained")
+    bar, axes = figure.subplots(2, height_ratios=(0.08, height))
+    image = _draw_table(axes, table.values, scale)
+    _draw_colour_bar(figure, bar, image, scale)
+    _name_rows(axes, rows, table.row_size)
+    _name_columns(axes, steps, table.column_size)
+    _draw_marks(axes, marks, table, steps)
+    _explain_colours(figure, table.values, scale)
+    return figure
 
 
 def _draw_table(axes: Axes, values: Array, scale: str) -> AxesImage:

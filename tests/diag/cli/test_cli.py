@@ -8,24 +8,12 @@ import h5py
 import pytest
 
 import diag
+import probes
 
 
 def run(*arguments, folder=None):
     command = [sys.executable, "-W", "error", "-m", "diag", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
-
-
-@pytest.fixture(scope="module")
-def healthy(training, record):
-    return record(training(depth=2), 150, every=1).path
-
-
-@pytest.fixture(scope="module")
-def sick(training, record):
-    def kill(subject):
-        subject.model[2].bias.array[...] = -1e3
-
-    return record(training(depth=2), 150, {60: kill}, every=1).path
 
 
 def test_report_prints_the_verdict_and_writes_beside_the_log(sick):
@@ -59,13 +47,29 @@ def test_info_says_what_the_log_holds(healthy):
         assert word in done.stdout
 
 
+def test_info_lists_every_probe():
+    told = json.loads(run("info", "--probes", "--json").stdout)
+    assert [entry["name"] for entry in told] == [probe.name for probe in probes.catalogue()]
+    assert all(entry["unit"] and entry["eats"] and entry["source"] and entry["summary"] for entry in told)
+    assert "dead_unit_rate" in run("info", "--probes").stdout
+
+
+@pytest.mark.parametrize("arguments", [[], ["--probes", "runs/x"]], ids=["neither", "both"])
+def test_info_needs_a_run_or_the_word_probes(arguments):
+    done = run("info", *arguments)
+    assert done.returncode == 2
+    assert "either a run or --probes" in done.stderr
+
+
 def test_info_as_json(healthy):
     told = json.loads(run("info", healthy, "--json").stdout)
     assert (told["state"], told["recorded_steps"], told["last_step"]) == ("closed", 150, 149)
     assert [layer["kind"] for layer in told["layers"]] == ["Linear", "ReLU", "Linear", "ReLU", "Linear"]
 
 
-@pytest.mark.parametrize("command", ["demo", "report", "info", "repair"])
+@pytest.mark.parametrize(
+    "command", ["demo", "report", "check", "compare", "tail", "export", "info", "repair"]
+)
 def test_every_command_explains_itself(command):
     done = run(command, "--help")
     assert done.returncode == 0

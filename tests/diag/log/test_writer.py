@@ -1,6 +1,8 @@
 """When rows reach the file, how the file changes with the model, and how it is closed."""
 
 import os
+import subprocess
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
@@ -34,6 +36,37 @@ def test_the_file_appears_when_a_step_beyond_the_warm_up_arrives(open_writer, fo
         assert not list(folder.iterdir())
     writer.write(2, readings_at(2))
     assert [path.name for path in folder.iterdir()] == ["log.h5"]
+
+
+READER = """
+import sys, h5py
+with h5py.File(sys.argv[1], "r", swmr=True) as file:
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_reader_who_comes_as_soon_as_the_file_is_there_stops_no_writer(
+    open_writer, folder, readings_at, monkeypatch
+):
+    readers, replace = [], Path.replace
+
+    def named(partial: Path, path: Path) -> None:
+        replace(partial, path)
+        if not readers:
+            command = [sys.executable, "-c", READER, str(path)]
+            readers.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+            assert readers[0].stdout.readline() == b"open\n"
+
+    monkeypatch.setattr(Path, "replace", named)
+    writer = open_writer(warm_up=0)
+    for step in range(3):
+        writer.write(step, readings_at(step))
+        writer.flush()
+    assert committed(folder) == 3
+    readers[0].communicate()
+    writer.close()
+    assert Log(folder).steps.tolist() == [0, 1, 2]
 
 
 def test_the_model_is_described_when_the_file_is_created_and_not_before(open_writer, model, readings_at):

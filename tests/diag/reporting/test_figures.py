@@ -1,5 +1,6 @@
 """Figures are standalone SVG that describes itself and leaves Matplotlib as it was."""
 
+import re
 import xml.etree.ElementTree as ET
 from typing import Literal
 
@@ -145,3 +146,20 @@ class TestHeatMap:
 
     def test_a_mark_of_a_layer_stands_at_its_onset(self):
         assert "7" in texts(a_map(np.ones((3, 5)), marks=[Mark(20, "7", row=1)]))
+
+
+def test_a_band_is_drawn_and_does_not_stretch_its_panel():
+    steps, values = np.arange(10), np.linspace(1.0, 2.0, 10)
+    caption = Caption("band", "Band", "A line in its interval.")
+    plain = line_chart(caption, [Panel((Line("mean", steps, values),))])
+    wide = Line("mean", steps, values, (values - 1e6, values + 1e6))
+    banded = line_chart(caption, [Panel((wide,))])
+    assert banded.count("opacity: 0.2") == 1
+    assert re.findall(r">([\d.,−]+)</text>", banded) == re.findall(r">([\d.,−]+)</text>", plain)
+
+
+def test_a_line_keeps_its_look_where_others_are_missing():
+    line = Line("second", np.arange(3), np.ones(3), look=1)
+    svg = line_chart(Caption("look", "Look", "One line."), [Panel((line,))])
+    assert "#d9731a" in svg
+    assert "#2f80c8" not in svg

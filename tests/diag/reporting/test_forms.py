@@ -5,8 +5,7 @@ import math
 import re
 import subprocess
 import sys
-from dataclasses import dataclass, replace
-from html.parser import HTMLParser
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -19,44 +18,11 @@ from diag.diagnosis.findings import Diagnosis, Evidence, Finding
 from diag.events import Happening, Layer, Model, Parameter, Reading
 from diag.log import Log, LogWriter, Series, write_run
 from diag.reporting import to_html, to_json, to_markdown, write_report
+from tests.diag.page import Page
 
 HEALTHY = Diagnosis("healthy", (), {})
 HOSTILE = "<script>alert(1)</script>"
 FORMS = [to_html, to_markdown, to_json]
-
-
-@dataclass
-class Element:
-    tag: str
-    attributes: dict[str, str | None]
-
-
-class Page(HTMLParser):
-    """Elements, and the text outside of styles, in order."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.elements: list[Element] = []
-        self.open: list[str] = []
-        self.words: list[str] = []
-        self.feed(html)
-        self.close()
-        self.text = " ".join(" ".join(self.words).split())
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append(Element(tag, dict(attrs)))
-        if tag not in {"meta", "br", "wbr"}:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append(Element(tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
-            self.words.append(data)
 
 
 @pytest.fixture(scope="module")
