@@ -67,16 +67,6 @@ def test_a_run_in_its_warm_up_is_waited_for(tmp_path):
     assert next(snapshots(tmp_path, 0.01)) is None
 
 
-def test_it_does_not_touch_a_file_that_a_writer_is_about_to_open(tmp_path, monkeypatch):
-    LogWriter(tmp_path, describe=Model).close()
-    written = (tmp_path / "log.h5").stat().st_mtime
-    monkeypatch.setattr("time.time", lambda: written + 0.5)
-    seen = snapshots(tmp_path, 0.01)
-    assert next(seen) is None
-    monkeypatch.setattr("time.time", lambda: written + 1.5)
-    assert [snapshot.state for snapshot in seen if snapshot] == ["closed"]
-
-
 @pytest.mark.parametrize(("failures", "is_survived"), [(3, True), (4, False)])
 def test_a_look_may_fail_once_but_not_for_long(healthy, monkeypatch, failures, is_survived):
     look, left = Log.refresh, [0] + failures * [1]
