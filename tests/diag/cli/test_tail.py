@@ -12,8 +12,7 @@ import pytest
 from rich.console import Console
 
 from diag.cli.tail import Snapshot, screen, show, snapshots, sparkline
-from diag.events import Model
-from diag.log import Log, LogError, LogWriter, write_run
+from diag.log import Log, LogError, write_run
 
 WRITER = """
 import os, signal, sys, time
