@@ -144,12 +144,21 @@ class Layer:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter: its dotted name, the layer that owns it, its shape, and whether an optimiser moves it."""
+    """A parameter as the log describes it.
+
+    Attributes:
+        name: Dotted name in the model.
+        layer: The layer that owns it.
+        shape: Of the whole, wherever its parts lie.
+        is_trained: Whether an optimiser moves it.
+        shards: Over how many ranks its entries are spread; 1 where every rank holds all of them.
+    """
 
     name: str
     layer: str
     shape: tuple[int, ...]
     is_trained: bool = True
+    shards: int = 1
 
 
 @dataclass(frozen=True)

@@ -13,18 +13,26 @@ class DiagWarning(UserWarning):
     """Something that diag could not do; training is not affected."""
 
 
+def warn(message: str) -> None:
+    """Warns the user, who may have turned warnings into errors."""
+    with suppress(Exception):
+        warnings.warn(f"diag: {message}", DiagWarning, stacklevel=5)
+
+
 class Guard:
     """Runs diag's own work: what it raises is told once and goes no further, and its time is counted.
 
     Args:
         tell: Called with the work that failed, its subject and a message, once for each pair of the two.
+        warn: Called with what the user should read.
 
     Attributes:
         seconds: Time spent inside, since `take_seconds` last asked.
     """
 
-    def __init__(self, tell: Callable[[str, str, str], None]) -> None:
+    def __init__(self, tell: Callable[[str, str, str], None], warn: Callable[[str], None] = warn) -> None:
         self._tell = tell
+        self._warn = warn
         self._told: set[tuple[str, str]] = set()
         self._depth = 0
         self._start = 0.0
@@ -58,9 +66,8 @@ class Guard:
         self._told.add((work, subject))
         where = f" at {subject!r}" if subject else ""
         message = f"{work} failed{where}: {type(error).__name__}: {error}"
-        # Telling may fail too (a full disk), and a user may have turned warnings into errors.
-        with suppress(Exception):
-            warnings.warn(f"diag: {message}; training goes on without it", DiagWarning, stacklevel=4)
+        self._warn(f"{message}; training goes on without it")
+        # Telling may fail too, as on a full disk.
         with suppress(Exception):
             self._tell(work, subject, message)
 

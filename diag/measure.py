@@ -13,6 +13,7 @@ import probes
 from diag.events import Axis, Column, Columns, Event, Layer, Readings
 from probes import Probe
 from probes.arrays import readable
+from probes.checksum import checksum
 from probes.fused import (
     combined_norms,
     moments,
@@ -57,6 +58,9 @@ class Measure:
         omit: Names of standard readings to leave out.
         guard: Opens a block in which a failing probe harms nobody.
         prefix: Goes before the names of the network's readings, as in ``"generator."``.
+
+    Attributes:
+        has_copies: Whether other processes hold the same parameters, so that a checksum is wanted.
     """
 
     def __init__(self, own: Sequence[Probe], omit: Collection[str], guard: Guard, prefix: str = "") -> None:
@@ -70,6 +74,7 @@ class Measure:
         self._cells: list[tuple[Column, ...]] = []
         self._numbers: list[Any] = []
         self._plan: _Plan | None = None
+        self.has_copies = False
 
     @property
     def wants(self) -> frozenset[str]:
@@ -129,6 +134,8 @@ class Measure:
             yield _Task(
                 tuple(Column(each, name, "parameters") for each in of_each for name in names), function
             )
+        if kind == "move" and self.has_copies:
+            yield _Task(_cells("network", "", "parameter_checksum"), lambda moves: [checksum(moves[1])])
         for probe in self._own:
             if probe.eats == kind:
                 for position, name in enumerate(names):

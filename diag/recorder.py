@@ -2,7 +2,6 @@
 
 import atexit
 import time
-import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,8 +18,8 @@ import probes
 from diag.board import Board
 from diag.capture import Capture, open_capture
 from diag.events import Column, Columns, Event, Happening, Model, Optimizer, Reading, Readings
-from diag.guard import DiagWarning, Guard
-from diag.log import LogWriter, describe_run, write_run
+from diag.guard import Guard, warn
+from diag.log import LogWriter, describe_run, rank_and_world_size, write_run
 from diag.measure import LAYER_EVENTS, PARAMETER_EVENTS, Measure
 
 
@@ -58,7 +57,8 @@ class Recorder:
         every: Step s is recorded if s % every == 0; steps count from 0.
         probes: Probes of your own, each made by `probes.probe` to eat one array, recorded beside the rest.
         omit: Names of standard readings to leave out.
-        rank: This process's rank where several train together; each writes its own file.
+        rank: This process's rank where several train together; each writes its own file, and only rank 0 writes
+            ``run.json`` and warns. If None, as ``torch.distributed`` says, or else ``RANK`` in the environment.
 
     Raises:
         FileExistsError: If the folder holds a log already.
@@ -90,7 +90,7 @@ class Recorder:
         every: int = 10,
         probes: Sequence[Callable[..., Any]] = (),
         omit: Collection[str] = (),
-        rank: int = 0,
+        rank: int | None = None,
     ) -> None:
         if every < 1:
             raise ValueError(f"Recorder needs every >= 1, got {every}")
@@ -107,7 +107,10 @@ class Recorder:
         self._readings: list[Reading] = []
         self._step = 0
         self._start = time.perf_counter()
-        self._guard = Guard(self._tell_failure)
+        own_rank, self._world_size = rank_and_world_size()
+        rank = own_rank if rank is None else rank
+        self._warn = warn if rank == 0 else _keep_silent
+        self._guard = Guard(self._tell_failure, self._warn)
         self._told_non_finite: set[tuple[str, str]] = set()
         self._is_open = True
         self._log = LogWriter(self.folder, describe=self._describe, rank=rank)
@@ -169,6 +172,7 @@ class Recorder:
             wants=measure.wants,
         )
         measure.learn(capture.layers)
+        measure.has_copies = self._has_copies(capture)
         self._watched.append(_Watched(capture, measure))
         capture.listening = self._is_recorded()
 
@@ -213,6 +217,16 @@ class Recorder:
                 f"call watch first"
             )
         self._curvatures.append(_Curvature(closure, found[0], every, k, samples, seed))
+
+    def _has_copies(self, capture: Capture) -> bool:
+        """Whether other ranks hold the same parameters, so that they can be compared."""
+        if self._world_size == 1:
+            return False
+        if any(parameter.shards > 1 for parameter in capture.parameters):
+            why = "parameters are spread over the ranks: there are no two copies of them to compare"
+            self._tell_of_capture("unseen", f"{capture.name}.parameter_checksum".lstrip("."), why)
+            return False
+        return True
 
     def _check_open(self, caller: str) -> None:
         if not self._is_open:
@@ -293,8 +307,7 @@ class Recorder:
     def _tell_of_capture(self, kind: str, subject: str, message: str) -> None:
         if kind == "unseen" and not subject:
             # A whole forward pass unheard is what a user should know while it can still be put right.
-            with suppress(Warning):
-                warnings.warn(f"diag: {message}", DiagWarning, stacklevel=2)
+            self._warn(message)
         self._tell(Happening(self._step, kind, subject, message))
 
     def _tell_failure(self, work: str, subject: str, message: str) -> None:
@@ -338,6 +351,10 @@ def _recordable(function: Callable[..., Any]) -> probes.Probe:
             f"got {probe.name}, which eats {probe.eats}"
         )
     return probe
+
+
+def _keep_silent(_message: str) -> None:
+    """On every rank but the first: what one says, all would say."""
 
 
 def _rates(watched: _Watched) -> Readings:

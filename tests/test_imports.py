@@ -23,6 +23,7 @@ ALLOWED = {
     "diag.board": {"diag.events", "tensorboard", "google", "numpy"},
     "diag.capture": {"diag.events", "diag.capture.contract"},
     "diag.capture.scratchnet": {"diag.events", "diag.capture.contract", "scratchnet", "numpy"},
+    "diag.capture.torch": {"diag.events", "diag.capture.contract", "diag.capture.torch", "torch"},
     "diag.recorder": {
         "diag.board",
         "diag.capture",
@@ -33,7 +34,7 @@ ALLOWED = {
         "probes",
         "numpy",
     },
-    "diag.diagnosis": {"diag.diagnosis", "diag.log", "numpy"},
+    "diag.diagnosis": {"diag.diagnosis", "diag.events", "diag.log", "numpy"},
     "diag.reporting": {
         "diag.reporting",
         "diag.diagnosis",
@@ -44,8 +45,25 @@ ALLOWED = {
         "markupsafe",
         "numpy",
     },
+    "diag.curves": {"diag.diagnosis", "diag.log", "numpy"},
+    "diag.comparison": {
+        "diag.comparison",
+        "diag.curves",
+        "diag.diagnosis",
+        "diag.log",
+        "diag.reporting",
+        "numpy",
+        "scipy",
+    },
+    "diag.verdict_board": {"diag.diagnosis", "diag.log", "diag.reporting", "tensorboard"},
+    # pyarrow, xarray and h5netcdf it looks for when they are asked for.
+    "diag.export": {"diag.log", "numpy"},
     "diag.demo": {"scratchnet", "diag.recorder", "diag.reporting", "numpy"},
-    "diag.cli": {"diag", "typer", "rich"},
+    "diag.integrations": {"diag"},
+    "diag.integrations.hugging_face": {"diag", "torch", "transformers", "accelerate"},
+    "diag.integrations.keras": {"diag", "torch", "keras"},
+    "diag.integrations.lightning": {"diag", "torch", "lightning"},
+    "diag.cli": {"diag", "probes", "typer", "rich", "numpy"},
 }
 MODULES = sorted(
     path for package in ("scratchnet", "probes", "diag") for path in (ROOT / package).rglob("*.py")

@@ -1,9 +1,19 @@
 """The log of a run in HDF5: written so that a kill loses only what was not flushed, read at any time."""
 
-from diag.log.environment import describe_run, write_run
+from diag.log.environment import describe_run, rank_and_world_size, write_run
 from diag.log.opening import LogError
 from diag.log.reader import Log, Series
 from diag.log.repair import repair
 from diag.log.writer import LogWriteError, LogWriter
 
-__all__ = ["Log", "LogError", "LogWriteError", "LogWriter", "Series", "describe_run", "repair", "write_run"]
+__all__ = [
+    "Log",
+    "LogError",
+    "LogWriteError",
+    "LogWriter",
+    "Series",
+    "describe_run",
+    "rank_and_world_size",
+    "repair",
+    "write_run",
+]

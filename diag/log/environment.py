@@ -47,8 +47,8 @@ def describe_run(config: object = None) -> dict[str, Any]:
     Returns:
         ``config``, ``versions``, ``git`` (commit and whether tracked files differ from it; None outside a
         repository), ``argv``, ``host``, ``pid``, ``started`` (ISO 8601, UTC), ``seed`` (None without
-        ``config["seed"]``), ``world_size`` and ``rank`` (of the environment; 1 and 0 by default). All of
-        it is plain JSON; a number that is not finite stands as text.
+        ``config["seed"]``), ``world_size`` and ``rank`` (see `rank_and_world_size`). All of it is plain
+        JSON; a number that is not finite stands as text.
 
     Example:
         >>> run = describe_run({"lr": 0.1, "seed": 7, "wandb": {"api_key": "4a5b"}})
@@ -56,6 +56,7 @@ def describe_run(config: object = None) -> dict[str, Any]:
         ({'lr': 0.1, 'seed': 7, 'wandb': {'api_key': '***'}}, 7)
     """
     plain = _masked(as_plain(config))
+    rank, world_size = rank_and_world_size()
     return {
         "config": plain,
         "versions": _versions(),
@@ -65,9 +66,25 @@ def describe_run(config: object = None) -> dict[str, Any]:
         "pid": os.getpid(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "seed": plain.get("seed") if isinstance(plain, dict) else None,
-        "world_size": _integer_from("WORLD_SIZE", 1),
-        "rank": _integer_from("RANK", 0),
+        "world_size": world_size,
+        "rank": rank,
     }
+
+
+def rank_and_world_size() -> tuple[int, int]:
+    """Which process this is of how many that train together.
+
+    Returns:
+        As ``torch.distributed`` says where it is initialised, otherwise as the launcher has it in ``RANK``
+        and ``WORLD_SIZE``; 0 and 1 where neither says anything.
+    """
+    # Never imported for this: who has initialised it has imported it.
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    rank, world_size = _integer_from("RANK", 0), _integer_from("WORLD_SIZE", 1)
+    # A RANK that some other program left behind makes nobody one of several.
+    return (rank, world_size) if rank < world_size else (0, 1)
 
 
 def write_run(folder: Path, config: object = None) -> dict[str, Any]:

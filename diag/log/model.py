@@ -32,6 +32,8 @@ def write_model(group: Any, model: Model) -> None:
     _add_texts(group, "parameter_shape", "parameter", [_json(parameter.shape) for parameter in parameters])
     trained = np.array([parameter.is_trained for parameter in parameters], np.int8)
     add(group, "parameter_is_trained", trained, ("parameter",))
+    shards = np.array([parameter.shards for parameter in parameters], np.int32)
+    add(group, "parameter_shards", shards, ("parameter",))
     _add_texts(group, "optimizer", "optimizer", [optimizer.name for optimizer in optimizers])
     _add_texts(group, "optimizer_kind", "optimizer", [optimizer.kind for optimizer in optimizers])
     hyperparameters = [_json(optimizer.hyperparameters) for optimizer in optimizers]
@@ -58,9 +60,11 @@ def _layers(group: Any) -> list[Layer]:
 def _parameters(group: Any) -> list[Parameter]:
     columns = _texts(group, "parameter", "parameter_layer", "parameter_shape")
     trained = group["parameter_is_trained"][()]
+    # Logs of before there were any do not have it.
+    shards = group["parameter_shards"][()] if "parameter_shards" in group else np.ones(len(trained), int)
     return [
-        Parameter(name, layer, _tuple(shape), bool(is_trained))
-        for (name, layer, shape), is_trained in zip(columns, trained, strict=True)
+        Parameter(name, layer, _tuple(shape), bool(is_trained), int(count))
+        for (name, layer, shape), is_trained, count in zip(columns, trained, shards, strict=True)
     ]
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import h5py
 
 from diag.log.environment import RUN_FILE, process_of
-from diag.log.schema import FORMAT, VERSION, log_files
+from diag.log.schema import FORMAT, VERSION, file_name, log_files
 from diag.log.superblock import AsIfClosed, is_flagged, is_flagged_for_swmr, is_hdf5, is_truncated
 
 # A writer holds a lock for a moment when it creates a file and when it closes one.
@@ -26,8 +26,8 @@ class LogError(ValueError):
     """A log cannot be read, or does not hold what was asked for."""
 
 
-def files_at(path: Path) -> tuple[Path, ...]:
-    """The files to read: the segments of rank 0 in a run folder, or the one file that was named.
+def files_at(path: Path, rank: int = 0) -> tuple[Path, ...]:
+    """The files to read: the segments of a rank in a run folder, or the one file that was named.
 
     Raises:
         LogError: If there is nothing, or a folder without a log.
@@ -36,13 +36,13 @@ def files_at(path: Path) -> tuple[Path, ...]:
         raise LogError(f"Log needs a run folder or an HDF5 file; {path} does not exist; check the path")
     if not path.is_dir():
         return (path,)
-    if files := log_files(path, rank=0):
+    if files := log_files(path, rank):
         return files
     others = ", ".join(other.name for other in log_files(path))
     way_out = (
         f" but {others}; name one of these files" if others else "; a run killed in its warm-up leaves none"
     )
-    raise LogError(f"Log needs a folder with a log; {path} holds no log.h5{way_out}")
+    raise LogError(f"Log needs a folder with a log; {path} holds no {file_name(rank)}{way_out}")
 
 
 def read_run(path: Path) -> Mapping[str, Any]:

@@ -1,8 +1,6 @@
-"""Reads a log: live, closed, killed or repaired."""
+"""Reads a log: live, closed, killed or repaired; of one process, or of many that trained together."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,99 +9,39 @@ from numpy.typing import NDArray
 
 from diag.events import Happening, Model
 from diag.log.environment import process_of
-from diag.log.model import read_model
-from diag.log.opening import LogError, files_at, opened, read_run
-from diag.log.schema import AXES, CONTINUED, COUNTERS, LENGTH, SCALES
-from diag.log.text import texts_of
+from diag.log.one_rank import TABLES, RankLog, look_at
+from diag.log.opening import LogError, files_at, read_run
+from diag.log.ranks import happenings_of, look_at_ranks, read_as_one
+from diag.log.schema import CONTINUED, rank_of
+from diag.log.series import Series, unknown
+
+__all__ = ["Log", "LogError", "Series", "State"]
 
 State = Literal["live", "closed", "killed"]
-
-TABLES: tuple[str, ...] = (*AXES, "scalars")
-
-
-@dataclass(frozen=True, eq=False)
-class Series:
-    """One measure over a run.
-
-    Attributes:
-        name: Of the measure.
-        axis: The group that it was read from: ``"layers"``, ``"parameters"``, ``"network"``,
-            ``"curvature"`` or ``"scalars"``.
-        steps: The recorded steps, shape ``(n,)``, rising. Series of one axis share them, except scalars.
-        columns: Layers or parameters by dotted name; the index as text for a curvature vector; the name
-            of the series where there is one number a step.
-        values: Shape ``(n, columns)``; NaN means "no number".
-    """
-
-    name: str
-    axis: str
-    steps: NDArray[np.int64]
-    columns: tuple[str, ...]
-    values: NDArray[np.float64]
-
-    def column(self, name: str) -> NDArray[np.float64]:
-        """The values of one column.
-
-        Args:
-            name: One of ``columns``.
-
-        Returns:
-            Shape ``(n,)``.
-
-        Raises:
-            LogError: If there is no such column.
-        """
-        if name not in self.columns:
-            raise LogError(f"{self.name} has no column {_unknown(name, self.columns)}")
-        return self.values[:, self.columns.index(name)]
-
-    def at(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The values at given steps, for a look beside a series of another axis.
-
-        Args:
-            steps: Shape ``(m,)``, in any order.
-
-        Returns:
-            Shape ``(m, columns)``; NaN at a step that this series does not have.
-
-        Example:
-            >>> series = Series("loss", "network", np.array([0, 2]), ("loss",), np.array([[3.0], [1.0]]))
-            >>> series.at(np.array([0, 1, 2])).tolist()
-            [[3.0], [nan], [1.0]]
-        """
-        found = np.full((len(steps), len(self.columns)), np.nan)
-        has = np.isin(steps, self.steps)
-        found[has] = self.values[np.searchsorted(self.steps, steps[has])]
-        return found
-
-
-@dataclass(frozen=True)
-class _Table:
-    """What a group of one file held when it was looked at."""
-
-    committed: int
-    columns: tuple[str, ...]
-    lengths: Mapping[str, int]
-
-
-@dataclass(frozen=True)
-class _Segment:
-    path: Path
-    tables: Mapping[str, _Table]
-    scalars: tuple[str, ...]
 
 
 class Log:
     """The log of a run, as it stood when it was opened or last refreshed.
 
+    Where several ranks trained together, the log reads them as one, and `rank` each by itself. Gradients, weights,
+    updates and learning rates are the same on all ranks, and are those of rank 0; so are the clocks, curvature and
+    scalars, which `rank` gives for each. What a rank measures of its own examples is pooled: means over the
+    ranks (root mean squares for RMS and spread, sums for counts, the extremes for extremes). Of the dead
+    units the pooled rate is the smallest of the ranks': a unit that is dead on all ranks is dead on each,
+    so this is the most that such units can be. Norms of a parameter that is spread over the ranks are
+    those of the whole, and NaN where a rank is missing. A rank that died, or whose file cannot be read, is
+    told among the happenings under the kind ``"rank"``, and the others are read.
+
     Numbers are read when they are asked for, and no file stays open in between, so a log never stands in
     the way of its writer. Of a step that was recorded twice, as by a resumed run, the last row counts.
 
     Args:
-        path: A run folder, of which rank 0 is read with all its segments, or one HDF5 file.
+        path: A run folder, or one HDF5 file.
+        rank: Of the run folder, this rank alone.
 
     Attributes:
         path: The same.
+        ranks: Those that can be read, rising; ``(0,)`` where one process trained by itself.
         run: What run.json says; empty without one.
         model: All that was watched, layers in order of execution.
         state: ``"closed"`` if the run said that it ended, ``"live"`` if its process still runs on this
@@ -111,7 +49,7 @@ class Log:
         end_reason: Why it ended; None while it has not said so.
         names: The series of each axis, and under ``"scalars"`` what the user logged.
         steps: All recorded steps of the four axes, rising.
-        happenings: What no number can say, as it was written.
+        happenings: What no number can say, of all ranks.
 
     Raises:
         LogError: If there is no log, or none that can be read.
@@ -129,6 +67,7 @@ class Log:
     """
 
     path: Path
+    ranks: tuple[int, ...]
     run: Mapping[str, Any]
     model: Model
     state: State
@@ -137,8 +76,9 @@ class Log:
     steps: NDArray[np.int64]
     happenings: tuple[Happening, ...]
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, *, rank: int | None = None):
         self.path = Path(path)
+        self._asked = rank
         self.refresh()
 
     def refresh(self) -> None:
@@ -147,23 +87,27 @@ class Log:
         Raises:
             LogError: If the log can no longer be read.
         """
-        files = files_at(self.path)
         self.run = read_run(self.path)
-        steps: list[NDArray[np.int64]] = []
-        happenings: list[Happening] = []
-        self._segments: list[_Segment] = []
-        for file_path in files:
-            with opened(file_path) as file:
-                segment = _look_at(file_path, file)
-                self._segments.append(segment)
-                steps += [_rows(file[axis], "step", segment.tables[axis].committed) for axis in AXES]
-                happenings += _happenings(file["happenings"])
-                if file_path == files[-1]:
-                    self.model = read_model(file["model"])
-                    self._set_state(file["end/reason"][()].decode())
-        self.steps = np.unique(np.concatenate(steps))
-        self.happenings = tuple(happenings)
-        self.names = {table: self._names_of(table) for table in TABLES}
+        self._by_rank, of_ranks = self._look()
+        self.ranks = tuple(self._by_rank)
+        first = self._by_rank[self.ranks[0]]
+        self.model, self.steps, self.names = first.model, first.steps, first.names
+        self.happenings = (*of_ranks, *happenings_of(self._by_rank))
+        self._set_state(first.end_reason)
+
+    def rank(self, rank: int) -> "Log":
+        """What one rank measured, as its own file has it.
+
+        Args:
+            rank: One of ``ranks``.
+
+        Raises:
+            LogError: If there is none, or none that can be read.
+        """
+        if rank not in self.ranks:
+            there = ", ".join(map(str, self.ranks))
+            raise LogError(f"{self.path} has no log of rank {rank} that can be read; there is: {there}")
+        return Log(self.path, rank=rank if self.path.is_dir() else None)
 
     def series(self, name: str, of: str | None = None) -> Series:
         """One measure over the whole run, all segments together.
@@ -180,8 +124,9 @@ class Log:
             LogError: If there is no such series, with what there is.
         """
         table = self._table_of(name, of)
-        read = _read_scalar if table == "scalars" else _read_series
-        return _joined(name, table, [read(segment, table, name) for segment in self._segments])
+        if not self._is_whole:
+            return self._by_rank[self.ranks[0]].series(name, table)
+        return read_as_one(list(self._by_rank.values()), name, table, self._world_size)
 
     def __contains__(self, name: object) -> bool:
         return any(name in names for names in self.names.values())
@@ -189,18 +134,28 @@ class Log:
     def __repr__(self) -> str:
         return f'Log("{self.path}", {self.state}, {len(self.steps)} steps)'
 
+    @property
+    def _is_whole(self) -> bool:
+        """Whether it is a run that was asked for, and not one rank or one file of it."""
+        return self._asked is None and self.path.is_dir()
+
+    @property
+    def _world_size(self) -> int:
+        said = self.run.get("world_size")
+        return max(said if isinstance(said, int) else 1, self.ranks[-1] + 1)
+
+    def _look(self) -> tuple[dict[int, RankLog], tuple[Happening, ...]]:
+        if self._is_whole:
+            said = self.run.get("world_size")
+            return look_at_ranks(self.path, said if isinstance(said, int) else 1)
+        rank = rank_of(self.path) if self._asked is None else self._asked
+        return {rank: look_at(files_at(self.path, rank))}, ()
+
     def _set_state(self, reason: str) -> None:
         # A segment that says it is continued ends the run only if it was asked for by itself.
         has_ended = bool(reason) and not (reason == CONTINUED and self.path.is_dir())
         self.end_reason = reason if has_ended else None
         self.state = "closed" if has_ended else "live" if process_of(self.run) == "running" else "killed"
-
-    def _names_of(self, table: str) -> tuple[str, ...]:
-        names = (
-            segment.scalars if table == "scalars" else segment.tables[table].lengths
-            for segment in self._segments
-        )
-        return tuple(dict.fromkeys(name for segment in names for name in segment))
 
     def _table_of(self, name: str, of: str | None) -> str:
         if of is not None and of not in TABLES:
@@ -211,90 +166,4 @@ class Log:
                 return table
         known = [known for table in places for known in self.names[table]]
         where = f" in {of}" if of else ""
-        raise LogError(f"{self.path} has no series{where} {_unknown(name, known)}")
-
-
-def _unknown(name: str, known: Sequence[str]) -> str:
-    near = get_close_matches(name, known, n=1)
-    hint = f' (did you mean "{near[0]}"?)' if near else ""
-    return f'"{name}"{hint}; there is: {", ".join(known) or "nothing"}'
-
-
-def _look_at(path: Path, file: Any) -> _Segment:
-    tables: dict[str, _Table] = {axis: _look_at_axis(file[axis], axis) for axis in AXES}
-    # Before the names: whatever these rows refer to has a name by then.
-    tables["scalars"] = _Table(int(file["scalars/committed"][()]), (), {})
-    names = _rows(file["scalars"], "name", int(file["scalars/committed_names"][()]))
-    return _Segment(path, tables, texts_of(names))
-
-
-def _look_at_axis(group: Any, axis: str) -> _Table:
-    # Before anything else: HDF5 keeps the shapes that it has seen, and a writer may add rows meanwhile.
-    committed = int(group[COUNTERS["step"]][()])
-    scale = SCALES.get(axis)
-    columns = texts_of(group[scale][()]) if scale else ()
-    others = {"step", COUNTERS["step"], scale}
-    lengths = {name: _length(dataset) for name, dataset in group.items() if name not in others}
-    return _Table(committed, columns, lengths)
-
-
-def _length(dataset: Any) -> int:
-    if dataset.ndim == 1:
-        return 0
-    return int(dataset.attrs.get(LENGTH, dataset.shape[1]))
-
-
-def _rows(group: Any, name: str, committed: int) -> NDArray[Any]:
-    rows: NDArray[Any] = group[name][:committed]
-    if len(rows) < committed:
-        raise OSError(f"{group[name].name} holds {len(rows)} of {committed} rows")
-    return rows
-
-
-def _happenings(group: Any) -> list[Happening]:
-    committed = int(group[COUNTERS["step"]][()])
-    steps = _rows(group, "step", committed).tolist()
-    texts = (texts_of(_rows(group, name, committed)) for name in ("kind", "subject", "message"))
-    return [Happening(*happening) for happening in zip(steps, *texts, strict=True)]
-
-
-def _read_series(segment: _Segment, axis: str, name: str) -> Series:
-    table = segment.tables[axis]
-    with opened(segment.path) as file:
-        steps = _rows(file[axis], "step", table.committed)
-        if name not in table.lengths:
-            return Series(name, axis, steps, (), np.empty((len(steps), 0)))
-        values = _rows(file[axis], name, table.committed)
-    if length := table.lengths[name]:
-        return Series(name, axis, steps, table.columns[:length], values[:, :length])
-    return Series(name, axis, steps, (name,), values[:, np.newaxis])
-
-
-def _read_scalar(segment: _Segment, table: str, name: str) -> Series:
-    if name not in segment.scalars:
-        return Series(name, table, np.empty(0, np.int64), (name,), np.empty((0, 1)))
-    committed = segment.tables[table].committed
-    with opened(segment.path) as file:
-        group = file[table]
-        is_named = _rows(group, "name_index", committed) == segment.scalars.index(name)
-        steps, values = _rows(group, "step", committed), _rows(group, "value", committed)
-    return Series(name, table, steps[is_named], (name,), values[is_named, np.newaxis])
-
-
-def _joined(name: str, axis: str, parts: Sequence[Series]) -> Series:
-    columns = tuple(dict.fromkeys(column for part in parts for column in part.columns))
-    steps = np.concatenate([part.steps for part in parts])
-    values = np.full((len(steps), len(columns)), np.nan)
-    start = 0
-    for part in parts:
-        end = start + len(part.steps)
-        values[start:end, [columns.index(column) for column in part.columns]] = part.values
-        start = end
-    last = _last_of_each(steps)
-    return Series(name, axis, steps[last], columns, values[last])
-
-
-def _last_of_each(steps: NDArray[np.int64]) -> NDArray[np.intp]:
-    # np.unique finds the first of each; turned round, that is the last.
-    _, first = np.unique(steps[::-1], return_index=True)
-    return len(steps) - 1 - first
+        raise LogError(f"{self.path} has no series{where} {unknown(name, known)}")

@@ -76,6 +76,12 @@ def log_files(folder: Path, rank: int | None = None) -> tuple[Path, ...]:
     return tuple(path for _, path in sorted(found))
 
 
+def rank_of(path: Path) -> int:
+    """The rank whose file it is; 0 for a file of any other name."""
+    match = _FILE_NAME.fullmatch(path.name)
+    return int(match["rank"] or 0) if match else 0
+
+
 def partial_of(path: Path) -> Path:
     """Where a file is written until it is whole; no reader takes this name for a log."""
     return path.with_name(f"{path.name}.partial")

@@ -14,7 +14,7 @@ from diag.capture.torch import layers
 from diag.capture.torch.curvature import Product, make_hvp
 from diag.capture.torch.ears import CriterionEar, EntranceEar, Hearing, LayerEar, NetworkEar, Remark
 from diag.capture.torch.passes import BackwardPasses
-from diag.capture.torch.tensors import first_tensor, lent
+from diag.capture.torch.tensors import first_tensor, lent, on_this_rank, shards_of
 from diag.events import Event, EventKind, Layer, Optimizer, Parameter
 
 
@@ -113,7 +113,7 @@ class Capture:
     def parameters(self) -> tuple[Parameter, ...]:
         """Every parameter of the model, a tied one once."""
         return tuple(
-            Parameter(name, layer, tuple(parameter.shape), name in self._trained)
+            Parameter(name, layer, tuple(parameter.shape), name in self._trained, shards_of(parameter))
             for name, layer, parameter in self._owned
         )
 
@@ -266,7 +266,7 @@ class Capture:
         self._after_step(self)
 
     def _weights(self) -> list[torch.Tensor]:
-        return [parameter.detach() for parameter in self._trained.values()]
+        return [on_this_rank(parameter.detach()) for parameter in self._trained.values()]
 
     def _keep_weights(self) -> None:
         if self._group_sizes != [len(group["params"]) for group in self._optimizer.param_groups]:
@@ -285,9 +285,9 @@ class Capture:
 
     def _notice_clipping(self) -> None:
         """Looks, without reading a number, whether gradients were changed between backward pass and step."""
-        # Between several ranks they are changed by being averaged.
-        is_averaged = isinstance(self.model, DistributedDataParallel)
-        if is_averaged or self._is_clipped or self._told_scaled or self._passes is None:
+        # Between several ranks they are changed by being averaged, whoever wraps the network that is watched.
+        is_distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        if is_distributed or self._is_clipped or self._told_scaled or self._passes is None:
             return
         if not self._passes.has_changed:
             return

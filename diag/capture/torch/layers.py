@@ -74,7 +74,10 @@ def kind_of(module: nn.Module) -> str:
     """The class name that the user knows; a parametrised module is of a class made on the fly."""
     if isinstance(module, NonDynamicallyQuantizableLinear):
         return "Linear"
-    return type_before_parametrizations(module).__name__
+    kind = type_before_parametrizations(module)
+    # `fully_shard` puts a class of its own before the user's, named after it and derived from it last.
+    is_sharded = any(base.__name__ == "FSDPModule" for base in kind.__bases__)
+    return (kind.__bases__[-1] if is_sharded else kind).__name__
 
 
 def owned_parameters(layers: Mapping[str, nn.Module]) -> list[Owned]:

@@ -1,5 +1,6 @@
 """Which tensor a module speaks with, and how it is lent."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -18,9 +19,24 @@ def first_tensor(value: Any) -> torch.Tensor | None:
     return next((found for part in _parts(value) if (found := first_tensor(part)) is not None), None)
 
 
+def on_this_rank(tensor: torch.Tensor) -> torch.Tensor:
+    """The part of a tensor spread over ranks that lies here; of any other tensor all of it.
+
+    Whatever else is computed of such a tensor may wait for the other ranks, and one of them may be gone.
+    """
+    to_local = getattr(tensor, "to_local", None)
+    return tensor if to_local is None else to_local()
+
+
+def shards_of(tensor: Any) -> int:
+    """Over how many ranks the tensor's entries are spread; 1 where each holds all of them."""
+    placements = enumerate(getattr(tensor, "placements", ()))
+    return math.prod(tensor.device_mesh.size(dim) for dim, each in placements if each.is_shard())
+
+
 def lent(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor's numbers without its tape; of a sparse one the rows that it has."""
-    tensor = tensor.detach()
+    """The tensor's numbers without its tape: what lies on this rank, and of a sparse one the rows that it has."""
+    tensor = on_this_rank(tensor.detach())
     if tensor.is_sparse:
         # Coalesced, for rows that occur twice add up to one gradient.
         tensor = tensor.coalesce().values()
