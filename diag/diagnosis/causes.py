@@ -1,24 +1,104 @@
-"""Which finding comes first, and which says nothing once another is known."""
+"""Which finding comes first, what brought it about, and which says nothing once another is known."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from diag.diagnosis.findings import SEVERITIES, Finding
 from diag.log import Log
 
-# At one and the same step the earlier of these brings about the later.
+# At one and the same step the earlier of these brings about the later: data, wiring, the start, the
+# optimiser, and what becomes of the units, gradients and weights.
 PRECEDENCE = (
+    "constant_input",
+    "missing_zero_grad",
+    "wrong_update_direction",
+    "head_loss_mismatch",
+    "redundant_softmax",
+    "unscaled_input",
+    "unscaled_target",
+    "symmetric_initialization",
+    "bad_initialization",
+    "frozen_parameters",
+    "disconnected_parameters",
+    "label_corruption",
+    "class_imbalance",
+    "over_regularized",
+    "wrong_initial_loss",
     "learning_rate_too_high",
     "non_finite",
     "dead_units",
+    "saturated_units",
     "exploding_gradients",
     "vanishing_gradients",
+    "weight_blow_up",
+    "logit_drift",
+    "input_ignored",
+    "constant_output",
+    "epsilon_dominates",
     "learning_rate_too_low",
+    "clipping_always_active",
 )
-OUTCOMES = frozenset({"slow_convergence"})
+OUTCOMES = frozenset({"slow_convergence", "oscillation", "loss_spike", "underfitting"})
+
+# What says little where two train against each other, for one's gain is the other's loss.
+GAINS_AND_LOSSES = OUTCOMES | {"wrong_update_direction"}
 
 # What a finding makes pointless to say.
 SUPPRESSES = {
-    "converged": frozenset({"vanishing_gradients", "learning_rate_too_low", "slow_convergence"}),
+    "converged": frozenset(
+        {
+            "vanishing_gradients",
+            "learning_rate_too_low",
+            "slow_convergence",
+            "epsilon_dominates",
+            "oscillation",
+            "saturated_units",
+        }
+    ),
+    "edge_of_stability": frozenset({"oscillation"}),
+    "constant_output": frozenset({"input_ignored"}),
+}
+_DEATHS = frozenset(
+    {"dead_units", "saturated_units", "vanishing_gradients", "constant_output", "input_ignored"}
+)
+_BLASTS = frozenset({"exploding_gradients", "weight_blow_up", "non_finite", "logit_drift", "loss_spike"})
+_STALLS = frozenset({"slow_convergence", "underfitting"})
+_TROUBLE = _DEATHS | _BLASTS | _STALLS | {"oscillation", "clipping_always_active"}
+
+# What each may bring about, if that begins no earlier.
+LEADS_TO = {
+    "constant_input": _DEATHS | _STALLS,
+    "unscaled_input": _TROUBLE | {"wrong_initial_loss", "learning_rate_too_high", "learning_rate_too_low"},
+    "unscaled_target": _TROUBLE | {"learning_rate_too_high", "learning_rate_too_low"},
+    "missing_zero_grad": _TROUBLE | {"learning_rate_too_high"},
+    "wrong_update_direction": _BLASTS | _STALLS | {"learning_rate_too_high", "dead_units", "saturated_units"},
+    "head_loss_mismatch": _DEATHS | _STALLS | {"learning_rate_too_high", "logit_drift", "weight_blow_up"},
+    "redundant_softmax": _STALLS | {"vanishing_gradients"},
+    "symmetric_initialization": _DEATHS | _STALLS | {"disconnected_parameters"},
+    "bad_initialization": _TROUBLE
+    | {"wrong_initial_loss", "learning_rate_too_high", "learning_rate_too_low", "disconnected_parameters"},
+    "frozen_parameters": _STALLS,
+    "disconnected_parameters": _STALLS,
+    "label_corruption": frozenset({"overfitting"}) | _STALLS,
+    "class_imbalance": frozenset({"constant_output"}) | _STALLS,
+    "over_regularized": _DEATHS
+    | _STALLS
+    | {"disconnected_parameters", "learning_rate_too_high", "epsilon_dominates"},
+    "wrong_initial_loss": _STALLS,
+    "learning_rate_too_high": _TROUBLE,
+    "learning_rate_too_low": _STALLS,
+    "epsilon_dominates": _STALLS | {"learning_rate_too_low"},
+    "non_finite": _STALLS,
+    "dead_units": _STALLS
+    | {"vanishing_gradients", "constant_output", "input_ignored", "disconnected_parameters"},
+    "saturated_units": _STALLS | {"vanishing_gradients", "constant_output"},
+    "exploding_gradients": _TROUBLE - {"exploding_gradients"},
+    "vanishing_gradients": _STALLS | {"learning_rate_too_low"},
+    "weight_blow_up": _STALLS | {"non_finite", "logit_drift", "saturated_units", "dead_units"},
+    "logit_drift": _STALLS | {"non_finite", "loss_spike"},
+    "constant_output": _STALLS,
+    "input_ignored": _STALLS,
+    "oscillation": _STALLS,
 }
 
 
@@ -42,4 +122,15 @@ def in_causal_order(findings: Iterable[Finding], log: Log) -> tuple[Finding, ...
             depth.get(finding.layer or "", -1),
         )
 
-    return tuple(sorted((f for f in given if f.rule not in pointless), key=key))
+    return tuple(_linked(sorted((f for f in given if f.rule not in pointless), key=key)))
+
+
+def _linked(ordered: list[Finding]) -> Iterator[Finding]:
+    """Each finding with the rule of the first before it that may have brought it about."""
+    for index, finding in enumerate(ordered):
+        causes = (
+            cause.rule
+            for cause in ordered[:index]
+            if cause.severity != SEVERITIES[0] and finding.rule in LEADS_TO.get(cause.rule, ())
+        )
+        yield replace(finding, caused_by=next(causes, None))

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from html import escape
 from typing import Any, Literal
 
 Severity = Literal["note", "warning", "fault"]
@@ -49,6 +50,8 @@ class Finding:
         fix: What to do about it.
         confidence: In [0, 1]: how sure the rule is of the cause that it names.
         references: Where the criterion comes from.
+        caused_by: Rule id of the finding, earlier in the diagnosis, that may have brought this one about;
+            None where nothing that was found explains it.
     """
 
     rule: str
@@ -60,6 +63,7 @@ class Finding:
     fix: str
     confidence: float
     references: tuple[str, ...] = ()
+    caused_by: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The finding as plain data, which JSON can carry; see `plain_number` for a value that is not finite."""
@@ -97,3 +101,31 @@ class Diagnosis:
             "findings": [finding.to_json() for finding in self.findings],
             "not_assessed": dict(self.not_assessed),
         }
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the status, and each finding with its advice to unfold."""
+        findings = "".join(f"<li>{_unfolding(finding)}</li>" for finding in self.findings)
+        lacking = "; ".join(f"{rule}: {reason}" for rule, reason in self.not_assessed.items())
+        return (
+            f'<div><strong style="color: {_COLOURS[self.status]}">{self.status.replace("_", " ")}</strong>'
+            + (f"<ol>{findings}</ol>" if findings else "")
+            + (f"<p><small>Not assessed: {escape(lacking)}</small></p>" if lacking else "")
+            + "</div>"
+        )
+
+
+# Each has a contrast of at least 3:1 on white and on near-black: a notebook may be either.
+_COLOURS: Mapping[Status, str] = {
+    "healthy": "#2b9a70",
+    "warning": "#b8860b",
+    "fault": "#e0524a",
+    "not_assessable": "#858b93",
+}
+
+
+def _unfolding(finding: Finding) -> str:
+    place = "" if finding.layer is None else f", layer {finding.layer}"
+    since = "" if finding.onset_step is None else f", since step {finding.onset_step}"
+    head = f"<strong>{escape(f'{finding.severity}: {finding.rule}')}</strong>{escape(place + since)}"
+    advice = "<br>".join(map(escape, (finding.evidence.text, finding.why, f"What to do: {finding.fix}")))
+    return f"<details><summary>{head}</summary>{advice}</details>"

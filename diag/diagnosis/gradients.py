@@ -10,21 +10,16 @@ from diag.diagnosis.persistence import begins_to_last, last_healthy
 from diag.diagnosis.rules import rule
 from diag.log import Log, Series
 
-VANISHING_RATIO = 1e-3
-VANISHING_NORM = 1e-4
-EXPLODING_RATIO = 70.0
-GROWTH = 100.0
-
 
 @rule("gradient_norm_ratio", "layers/gradient_norm")
-def vanishing_gradients(log: Log) -> Iterator[Finding]:
+def vanishing_gradients(log: Log, *, least_ratio: float, least_norm: float) -> Iterator[Finding]:
     """Gradients of the first layer a thousand times smaller than those of the last, and tiny."""
     layers = _trained_layers(log)
     if not layers.columns:
         return
     first = layers.values[:, 0]
     ratio = log.series("gradient_norm_ratio").at(layers.steps)[:, 0]
-    onset = begins_to_last((ratio < VANISHING_RATIO) & (first < VANISHING_NORM), least=5)
+    onset = begins_to_last((ratio < least_ratio) & (first < least_norm), least=5)
     if onset is None:
         return
     step = int(layers.steps[onset])
@@ -39,7 +34,7 @@ def vanishing_gradients(log: Log) -> Iterator[Finding]:
         evidence=Evidence(
             series="gradient_norm_ratio",
             value=value,
-            band=f"at least {VANISHING_RATIO:g}",
+            band=f"at least {least_ratio:g}",
             readings=len(ratio) - onset,
             last_healthy_step=last_healthy(layers.steps, onset),
             text=(
@@ -61,19 +56,19 @@ def vanishing_gradients(log: Log) -> Iterator[Finding]:
 
 
 @rule("gradient_norm_ratio", "layers/gradient_norm", "network/gradient_norm")
-def exploding_gradients(log: Log) -> Iterator[Finding]:
+def exploding_gradients(log: Log, *, largest_ratio: float, largest_growth: float) -> Iterator[Finding]:
     """Gradients that grow from the last layer to the first, or far beyond what they were at the start."""
     network = log.series("gradient_norm", of="network")
     ratio = log.series("gradient_norm_ratio").at(network.steps)[:, 0]
     norm = network.values[:, 0]
     start = norm[:5][norm[:5] > 0]
     growth = norm / np.median(start) if start.size else np.zeros_like(norm)
-    candidates = [_first_lasting(ratio, EXPLODING_RATIO), _first_lasting(growth, GROWTH)]
+    candidates = [_first_lasting(ratio, largest_ratio), _first_lasting(growth, largest_growth)]
     outcome = Outcome.of(log)
     for series, values, limit, onset in zip(
         ("gradient_norm_ratio", "gradient_norm"),
         (ratio, growth),
-        (EXPLODING_RATIO, GROWTH),
+        (largest_ratio, largest_growth),
         candidates,
         strict=True,
     ):

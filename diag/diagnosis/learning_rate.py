@@ -11,15 +11,12 @@ from diag.diagnosis.persistence import last_healthy
 from diag.diagnosis.rules import rule
 from diag.log import Log
 
-HIGH = 1e-1
-LOW = 1e-4
-JUMP = 5.0
 WINDOW = 10
 LEAST_READINGS = 10
 
 
 @rule("update_ratio", LOSSES)
-def learning_rate_too_high(log: Log) -> Iterator[Finding]:
+def learning_rate_too_high(log: Log, *, largest_ratio: float, largest_leap: float) -> Iterator[Finding]:
     """Updates above a tenth of the weights, or a learning rate that leaps, and a loss that suffers from it."""
     outcome = Outcome.of(log)
     steps, ratio = typical_update_ratio(log)
@@ -28,12 +25,12 @@ def learning_rate_too_high(log: Log) -> Iterator[Finding]:
     leaps = _leaps(log, steps)
     hurt = (
         index
-        for index in np.flatnonzero((ratio > HIGH) | (leaps >= JUMP))
+        for index in np.flatnonzero((ratio > largest_ratio) | (leaps >= largest_leap))
         if outcome.is_hurt_after(int(steps[index]), WINDOW) or _never_learns_from(outcome, int(steps[index]))
     )
     onset = next(hurt, None)
     if onset is None:
-        yield from _merely_high(steps, ratio)
+        yield from _merely_high(steps, ratio, largest_ratio)
         return
     step = int(steps[onset])
     yield Finding(
@@ -41,10 +38,12 @@ def learning_rate_too_high(log: Log) -> Iterator[Finding]:
         severity="fault",
         layer=None,
         onset_step=step,
-        evidence=_evidence(steps, ratio, leaps, int(onset)),
+        evidence=_leap(steps, ratio, leaps, int(onset), largest_leap)
+        if leaps[onset] >= largest_leap
+        else _long_update(steps, ratio, int(onset), largest_ratio),
         why="Each step overshoots the region in which the gradient means anything, so the loss rises.",
         fix="Divide the learning rate by three to ten, or warm it up over the first steps.",
-        confidence=0.9 if leaps[onset] >= JUMP else 0.8,
+        confidence=0.9 if leaps[onset] >= largest_leap else 0.8,
         references=(
             "Karpathy et al., CS231n: ratio of weights to updates",
             "Bounds: Ben Braiek and Khomh, TheDeepChecker, TOSEM 2022",
@@ -53,7 +52,7 @@ def learning_rate_too_high(log: Log) -> Iterator[Finding]:
 
 
 @rule("update_ratio", LOSSES)
-def learning_rate_too_low(log: Log) -> Iterator[Finding]:
+def learning_rate_too_low(log: Log, *, least_ratio: float) -> Iterator[Finding]:
     """Updates below a ten-thousandth of the weights, and a loss that has hardly fallen."""
     outcome = Outcome.of(log)
     steps, ratio = typical_update_ratio(log)
@@ -61,7 +60,8 @@ def learning_rate_too_low(log: Log) -> Iterator[Finding]:
     if outcome is None or len(known) < LEAST_READINGS or not _has_gradient(log):
         return
     value = float(np.median(known))
-    if not value < LOW or outcome.best_progress >= 0.2:
+    # What has died, or lies in ruins, hardly moves either; too low a rate is so from the start.
+    if not max(value, np.median(known[:LEAST_READINGS])) < least_ratio or outcome.best_progress >= 0.2:
         return
     yield Finding(
         rule="learning_rate_too_low",
@@ -71,8 +71,8 @@ def learning_rate_too_low(log: Log) -> Iterator[Finding]:
         evidence=Evidence(
             series="update_ratio",
             value=value,
-            band=f"at least {LOW:g}",
-            readings=int(np.count_nonzero(ratio < LOW)),
+            band=f"at least {least_ratio:g}",
+            readings=int(np.count_nonzero(ratio < least_ratio)),
             last_healthy_step=None,
             text=(
                 f"The median update is {value:.2g} of its weight over the whole run (a healthy one is about 0.001), "
@@ -89,28 +89,37 @@ def learning_rate_too_low(log: Log) -> Iterator[Finding]:
     )
 
 
-def _evidence(
-    steps: NDArray[np.int64], ratio: NDArray[np.float64], leaps: NDArray[np.float64], onset: int
+def _leap(
+    steps: NDArray[np.int64],
+    ratio: NDArray[np.float64],
+    leaps: NDArray[np.float64],
+    onset: int,
+    largest_leap: float,
 ) -> Evidence:
     step, healthy = int(steps[onset]), last_healthy(steps, onset)
-    if leaps[onset] >= JUMP:
-        return Evidence(
-            series="learning_rate",
-            value=float(leaps[onset]),
-            band=f"at most {JUMP:g}-fold from one recorded step to the next",
-            readings=int(np.count_nonzero(leaps >= JUMP)),
-            last_healthy_step=healthy,
-            text=(
-                f"At step {step} the learning rate is {leaps[onset]:.3g} times that of step {healthy}, the median "
-                f"update is {ratio[onset]:.2g} of its weight, and the loss gets worse after it."
-            ),
-        )
+    return Evidence(
+        series="learning_rate",
+        value=float(leaps[onset]),
+        band=f"at most {largest_leap:g}-fold from one recorded step to the next",
+        readings=int(np.count_nonzero(leaps >= largest_leap)),
+        last_healthy_step=healthy,
+        text=(
+            f"At step {step} the learning rate is {leaps[onset]:.3g} times that of step {healthy}, the median "
+            f"update is {ratio[onset]:.2g} of its weight, and the loss gets worse after it."
+        ),
+    )
+
+
+def _long_update(
+    steps: NDArray[np.int64], ratio: NDArray[np.float64], onset: int, largest_ratio: float
+) -> Evidence:
+    step = int(steps[onset])
     return Evidence(
         series="update_ratio",
         value=float(ratio[onset]),
-        band=f"at most {HIGH:g}",
-        readings=int(np.count_nonzero(ratio[onset:] > HIGH)),
-        last_healthy_step=healthy,
+        band=f"at most {largest_ratio:g}",
+        readings=int(np.count_nonzero(ratio[onset:] > largest_ratio)),
+        last_healthy_step=last_healthy(steps, onset),
         text=(
             f"At step {step} the median update is {ratio[onset]:.2g} of its weight (a healthy one is about "
             f"0.001), and the loss gets worse after it."
@@ -149,8 +158,10 @@ def _never_learns_from(outcome: Outcome, step: int) -> bool:
     return step <= outcome.steps[min(4, len(outcome.steps) - 1)] and outcome.has_learned_little()
 
 
-def _merely_high(steps: NDArray[np.int64], ratio: NDArray[np.float64]) -> Iterator[Finding]:
-    high = ratio > HIGH
+def _merely_high(
+    steps: NDArray[np.int64], ratio: NDArray[np.float64], largest_ratio: float
+) -> Iterator[Finding]:
+    high = ratio > largest_ratio
     if np.count_nonzero(high) <= len(steps) / 2:
         return
     onset = int(np.argmax(high))
@@ -163,7 +174,7 @@ def _merely_high(steps: NDArray[np.int64], ratio: NDArray[np.float64]) -> Iterat
         evidence=Evidence(
             series="update_ratio",
             value=value,
-            band=f"at most {HIGH:g}",
+            band=f"at most {largest_ratio:g}",
             readings=int(np.count_nonzero(high)),
             last_healthy_step=last_healthy(steps, onset),
             text=f"The median update is {value:.2g} of its weight in most readings, yet the loss does not suffer.",

@@ -1,6 +1,7 @@
 """What became of the training: a symptom is a fault only where the loss suffers."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,12 +44,12 @@ class Outcome:
         width = int(np.clip(len(loss) // 20, 1, 25))
         return cls(series.name, series.steps, loss, smoothed(loss, width))
 
-    @property
+    @cached_property
     def initial(self) -> float:
         """Loss before anything was learned: the first that is a number."""
         return float(self.loss[np.isfinite(self.loss)][0])
 
-    @property
+    @cached_property
     def final(self) -> float:
         """Loss in the end, the median of the last tenth."""
         return float(np.median(self.loss[-max(len(self.loss) // 10, 3) :]))
@@ -70,14 +71,18 @@ class Outcome:
         """Whether less than a share of the initial loss is gone; a loss that is not finite has gone nowhere."""
         return not self.progress >= share
 
+    def has_slipped_back(self, share: float = 0.2) -> bool:
+        """Whether the end lies above the best by more than a share of the initial loss."""
+        return not self.best_progress - self.progress <= share
+
     def is_hurt_after(self, step: int, window: int | None = None) -> bool:
         """Whether the loss gets clearly worse after a step, and does not come back within the window.
 
         Worse means above 1.5 times what it was, or half of all progress lost, or not finite. Without a
         window the rest of the run counts.
         """
-        before = self.loss[self.steps <= step][-5:]
-        after = self.loss[self.steps > step][:window]
+        index = int(np.searchsorted(self.steps, step, side="right"))
+        before, after = self.loss[max(index - 5, 0) : index], self.loss[index:][:window]
         if not len(after):
             return False
         was = float(np.median(before)) if len(before) else self.initial

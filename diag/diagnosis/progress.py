@@ -10,22 +10,21 @@ from diag.diagnosis.persistence import begins_to_last, last_healthy
 from diag.diagnosis.rules import rule
 from diag.log import Log
 
-LEAST_PROGRESS = 0.05
 LEAST_READINGS = 20
 
 
 @rule(LOSSES)
-def slow_convergence(log: Log) -> Iterator[Finding]:
+def slow_convergence(log: Log, *, least_progress: float) -> Iterator[Finding]:
     """A loss that has not fallen by a twentieth over the whole run."""
     outcome = Outcome.of(log)
     if (
         outcome is None
         or len(outcome.loss) < LEAST_READINGS
-        or not outcome.has_learned_little(LEAST_PROGRESS)
+        or not outcome.has_learned_little(least_progress)
     ):
         return
     best = int(np.argmin(outcome.smooth))
-    has_fallen = outcome.best_progress > LEAST_PROGRESS
+    has_fallen = outcome.best_progress > least_progress
     onset = _rise(outcome, best) if has_fallen else 0
     yield Finding(
         rule="slow_convergence",
@@ -35,7 +34,7 @@ def slow_convergence(log: Log) -> Iterator[Finding]:
         evidence=Evidence(
             series=outcome.name,
             value=outcome.progress,
-            band=f"at least {LEAST_PROGRESS:.0%} of the initial loss gone",
+            band=f"at least {least_progress:.0%} of the initial loss gone",
             readings=len(outcome.loss) - onset,
             last_healthy_step=last_healthy(outcome.steps, onset),
             text=(

@@ -9,20 +9,18 @@ from diag.diagnosis.findings import Evidence, Finding, Severity
 from diag.diagnosis.outcome import Outcome
 from diag.diagnosis.persistence import begins_to_last, last_healthy
 from diag.diagnosis.rules import rule
+from diag.diagnosis.task import head_of, is_impaired
 from diag.log import Log
-
-MOST_DEAD = 0.5
-ALL_DEAD = 0.99
 
 
 @rule("dead_unit_rate_pooled", "dead_unit_rate")
-def dead_units(log: Log) -> Iterator[Finding]:
+def dead_units(log: Log, *, most_dead: float, all_dead: float) -> Iterator[Finding]:
     """Units of a rectifying layer that no example of the last thousand makes fire."""
     pooled, batch = log.series("dead_unit_rate_pooled"), log.series("dead_unit_rate")
     outcome = Outcome.of(log)
     for column, layer in enumerate(pooled.columns):
         rate = pooled.values[:, column]
-        alarm = begins_to_last(rate > MOST_DEAD)
+        alarm = begins_to_last(rate > most_dead)
         if alarm is None:
             continue
         onset = _onset(batch.values[:, batch.columns.index(layer)], float(rate[alarm:].min()))
@@ -35,13 +33,13 @@ def dead_units(log: Log) -> Iterator[Finding]:
         )
         yield Finding(
             rule="dead_units",
-            severity=_severity(outcome, step, float(rate[-1])),
+            severity=_severity(outcome, step, is_all=bool(rate[-1] >= all_dead)),
             layer=layer,
             onset_step=step,
             evidence=Evidence(
                 series="dead_unit_rate_pooled",
                 value=float(rate[-1]),
-                band=f"at most {MOST_DEAD:g}",
+                band=f"at most {most_dead:g}",
                 readings=len(rate) - alarm,
                 last_healthy_step=healthy,
                 text=(
@@ -74,10 +72,50 @@ def _onset(batch_rate: NDArray[np.float64], pooled_rate: float) -> int:
     return len(batch_rate) - 1 if start is None else start
 
 
-def _severity(outcome: Outcome | None, step: int, rate: float) -> Severity:
-    if rate >= ALL_DEAD:
+def _severity(outcome: Outcome | None, step: int, is_all: bool) -> Severity:
+    if is_all:
         # Nothing passes such a layer, forward or back, whatever the loss says.
         return "fault"
     if outcome is None:
         return "warning"
     return "fault" if outcome.has_learned_little() or outcome.is_hurt_after(step) else "note"
+
+
+@rule("saturation_rate")
+def saturated_units(log: Log, *, most_saturated: float) -> Iterator[Finding]:
+    """Hidden sigmoid-like layers most of whose outputs are at an end, where hardly any gradient passes."""
+    series = log.series("saturation_rate")
+    head = head_of(log)
+    outcome = Outcome.of(log)
+    for name in series.columns:
+        rate = series.column(name)
+        onset = begins_to_last(rate > most_saturated, least=5)
+        # A classifier that is sure of itself ends in a saturated layer.
+        if onset is None or (head is not None and name == head.name):
+            continue
+        step = int(series.steps[onset])
+        value = float(np.median(rate[onset:]))
+        yield Finding(
+            rule="saturated_units",
+            severity="fault" if outcome is not None and is_impaired(log, step) else "note",
+            layer=name,
+            onset_step=step,
+            evidence=Evidence(
+                series="saturation_rate",
+                value=value,
+                band=f"at most {most_saturated:g}",
+                readings=len(rate) - onset,
+                last_healthy_step=last_healthy(series.steps, onset),
+                text=f"Since step {step} {value:.0%} of the outputs of layer {name!r} are at an end of their range.",
+            ),
+            why="At its ends the nonlinearity is flat: hardly any gradient passes, and what feeds it stands still.",
+            fix=(
+                "Draw the weights smaller (Xavier's initialisation), normalise what comes in, or use a nonlinearity "
+                "that does not flatten out on both sides."
+            ),
+            confidence=0.8,
+            references=(
+                "Glorot and Bengio, Understanding the difficulty of training deep feedforward networks, 2010",
+                "Threshold: more than half of a layer, as in Amazon SageMaker Debugger's SaturatedActivation",
+            ),
+        )

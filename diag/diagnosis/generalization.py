@@ -1,0 +1,110 @@
+"""What training gains on data that the network is not trained on."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diag.diagnosis.findings import Evidence, Finding, Severity
+from diag.diagnosis.outcome import LOSSES, Outcome
+from diag.diagnosis.rules import rule
+from diag.diagnosis.task import guess_loss
+from diag.diagnosis.validation import ACCURACIES, VALIDATION_LOSSES, validation_of
+from diag.log import Log
+
+LEAST_EVALUATIONS = 6
+
+
+@rule(LOSSES, VALIDATION_LOSSES)
+def overfitting(log: Log, *, largest_rise: float, least_after: float) -> Iterator[Finding]:
+    """A validation loss that has passed its best and climbs, while the training loss goes on falling."""
+    outcome, validation = Outcome.of(log), validation_of(log, VALIDATION_LOSSES)
+    if outcome is None or validation is None or len(validation.steps) < LEAST_EVALUATIONS:
+        return
+    values = validation.values[:, 0]
+    best = int(np.argmin(values))
+    final = float(np.median(values[-3:]))
+    if len(values) - 1 - best < least_after or not _has_risen(values, best, final, largest_rise):
+        return
+    step = int(validation.steps[best])
+    if not outcome.final < _loss_around(outcome, step):
+        return
+    yield Finding(
+        rule="overfitting",
+        severity=_severity(log, values, final),
+        layer=None,
+        onset_step=step,
+        evidence=Evidence(
+            series=validation.name,
+            value=final / values[best],
+            band=f"at most {1 + largest_rise:g} times its best",
+            readings=len(values) - 1 - best,
+            last_healthy_step=step,
+            text=(
+                f"The validation loss was best at step {step}, {values[best]:.4g}, and is {final:.4g} in the end; "
+                f"the training loss fell from {_loss_around(outcome, step):.4g} to {outcome.final:.4g} meanwhile."
+            ),
+        ),
+        why="What is still learned is peculiar to the training set, and costs on other data.",
+        fix="Keep the weights of the best step; more data, augmentation, weight decay or dropout move it further out.",
+        confidence=0.85,
+        references=("Prechelt, Early Stopping - But When?, 1998",),
+    )
+
+
+def _has_risen(values: NDArray[np.float64], best: int, final: float, largest_rise: float) -> bool:
+    """Whether the end lies above the best by more than a share, and more than evaluations flicker."""
+    flicker = float(np.median(np.abs(np.diff(values)))) if len(values) > 1 else 0.0
+    return bool(final - values[best] > max(largest_rise * abs(values[best]), 3 * flicker))
+
+
+def _loss_around(outcome: Outcome, step: int) -> float:
+    """The training loss near a step, smoothed."""
+    return float(outcome.smooth[min(int(np.searchsorted(outcome.steps, step)), len(outcome.smooth) - 1)])
+
+
+def _severity(log: Log, values: NDArray[np.float64], final: float) -> Severity:
+    accuracy = validation_of(log, ACCURACIES)
+    if accuracy is not None and len(accuracy.steps) >= 3:
+        # A classifier may grow too sure of itself, and still name as many classes right as ever.
+        kept = float(np.median(accuracy.values[-3:])) >= float(np.max(accuracy.values)) - 0.01
+        if kept:
+            return "note"
+    return "fault" if final > values[0] else "warning"
+
+
+@rule(LOSSES, VALIDATION_LOSSES, "target_max")
+def underfitting(log: Log, *, largest_gap: float, least_share: float) -> Iterator[Finding]:
+    """Training and validation loss alike, and both still most of the way up at a guess."""
+    outcome, validation = Outcome.of(log), validation_of(log, VALIDATION_LOSSES)
+    guess = guess_loss(log)
+    if outcome is None or validation is None or guess is None or len(validation.steps) < LEAST_EVALUATIONS:
+        return
+    final = float(np.median(validation.values[-3:, 0]))
+    is_alike = abs(final - outcome.final) <= largest_gap * guess
+    if not is_alike or not outcome.final > least_share * guess or outcome.has_learned_little(0.05):
+        return
+    yield Finding(
+        rule="underfitting",
+        severity="note",
+        layer=None,
+        onset_step=None,
+        evidence=Evidence(
+            series=outcome.name,
+            value=outcome.final / guess,
+            band=f"at most {least_share:g} of the loss of a guess",
+            readings=len(outcome.loss),
+            last_healthy_step=None,
+            text=(
+                f"In the end the training loss is {outcome.final:.4g} and the validation loss {final:.4g}; "
+                f"a guess that ignores the input has {guess:.4g}."
+            ),
+        ),
+        why=(
+            "Something keeps the network from fitting even what it sees: too little capacity or time, too much "
+            "regularisation, or labels that the input does not tell."
+        ),
+        fix="See whether the network can fit a single batch; if so train longer, wider or with less regularisation.",
+        confidence=0.5,
+        references=("Goodfellow et al., Deep Learning, 2016, section 5.2",),
+    )

@@ -1,0 +1,184 @@
+"""What was wrong before the first step."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from diag.diagnosis.findings import Evidence, Finding
+from diag.diagnosis.outcome import LOSSES, Outcome
+from diag.diagnosis.persistence import begins_to_last
+from diag.diagnosis.rules import rule
+from diag.diagnosis.task import class_count, column, from_the_start, head_of, is_impaired, starts_badly
+from diag.events import Parameter
+from diag.log import Log
+
+# Layers whose weights are drawn to the scale of what comes in.
+SCALED_BY_FAN_IN = ("Linear", "Conv", "Bilinear")
+
+
+@rule("weight_norm", LOSSES)
+def bad_initialization(log: Log, *, least_gain: float, largest_gain: float) -> Iterator[Finding]:
+    """Weights drawn far too small or far too large for the number of inputs that they sum."""
+    from_the_start(log)
+    gains = initial_gains(log)
+    head = head_of(log)
+    # A head, or the end of a residual branch, may start at zero on purpose.
+    outside = {
+        name: gain
+        for name, gain in gains.items()
+        if gain > largest_gain or (0 < gain < least_gain and not (head and name in head.parameters))
+    }
+    if not outside:
+        return
+    worst = max(outside, key=lambda name: abs(math.log(outside[name])))
+    is_hurt = is_impaired(log) or starts_badly(log)
+    yield Finding(
+        rule="bad_initialization",
+        severity="fault" if is_hurt else "note",
+        layer=_owner(log, worst).layer,
+        onset_step=0,
+        evidence=Evidence(
+            series="weight_norm",
+            value=outside[worst],
+            band=f"gain from {least_gain:g} to {largest_gain:g}",
+            readings=len(outside),
+            last_healthy_step=None,
+            text=(
+                f"At step 0 the weights of {worst!r} have {outside[worst]:.3g} times the standard deviation "
+                f"1/√fan_in (He's for ReLU has 1.41); {len(outside)} of {len(gains)} weight matrices lie outside."
+            ),
+        ),
+        why=(
+            "Each layer multiplies the size of its signal, forward and back, by about this gain: "
+            "after a few layers it has vanished or exploded before anything is learned."
+        ),
+        fix="Draw weights by the number of inputs: He's initialisation for ReLU, Xavier's for tanh.",
+        confidence=0.85,
+        references=(
+            "He et al., Delving Deep into Rectifiers, 2015, arXiv:1502.01852",
+            "Glorot and Bengio, Understanding the difficulty of training deep feedforward networks, 2010",
+        ),
+    )
+
+
+def initial_gains(log: Log) -> dict[str, float]:
+    """By weight matrix, its standard deviation at the first step over 1/√fan_in."""
+    norms = log.series("weight_norm")
+    kinds = {layer.name: layer.kind for layer in log.model.layers}
+    return {
+        parameter.name: float(norms.column(parameter.name)[0] / math.sqrt(parameter.shape[0]))
+        for parameter in log.model.parameters
+        if parameter.name in norms.columns
+        and len(parameter.shape) >= 2
+        and kinds.get(parameter.layer, "").startswith(SCALED_BY_FAN_IN)
+        and "Transpose" not in kinds[parameter.layer]
+    }
+
+
+def _owner(log: Log, name: str) -> Parameter:
+    return next(parameter for parameter in log.model.parameters if parameter.name == name)
+
+
+@rule("weight_norm", "parameters/gradient_norm", LOSSES)
+def symmetric_initialization(log: Log, *, largest_stable_rank: float) -> Iterator[Finding]:
+    """Units of a layer that start alike and so stay alike: weights all zero, or all the same."""
+    from_the_start(log)
+    norms = log.series("weight_norm")
+    matrices = [
+        p for p in log.model.parameters if p.name in norms.columns and min((*p.shape[:2], 0)[:2]) >= 2
+    ]
+    stuck = {p.name: 0.0 for p in matrices if not np.any(norms.column(p.name) > 0)}
+    alike = stuck or _of_rank_one(log, matrices, largest_stable_rank) or _of_one_score(log, matrices)
+    if not alike or not is_impaired(log):
+        return
+    first = next(iter(alike))
+    if stuck:
+        what = f"The weights of {first!r} are zero at every recorded step"
+    elif "stable_rank" in log:
+        what = f"At step 0 the weights of {first!r} have a stable rank of {alike[first]:.3g}, all rows alike"
+    else:
+        what = f"At step 0 {first!r} gives every class the same score, though examples differ"
+    yield Finding(
+        rule="symmetric_initialization",
+        severity="fault",
+        layer=_owner(log, first).layer,
+        onset_step=0,
+        evidence=Evidence(
+            series="stable_rank" if not stuck and "stable_rank" in log else "weight_norm",
+            value=alike[first],
+            band="above 0" if stuck else f"stable rank above {largest_stable_rank:g}",
+            readings=len(alike),
+            last_healthy_step=None,
+            text=f"{what}; so it is for {len(alike)} of {len(matrices)} weight matrices.",
+        ),
+        why="Units that start alike get the same gradient at every step: a layer of them learns as one unit.",
+        fix="Draw the weights at random (He's initialisation for ReLU, Xavier's for tanh); only biases may be zero.",
+        confidence=0.9,
+        references=("Goodfellow et al., Deep Learning, 2016, section 8.4",),
+    )
+
+
+def _of_rank_one(log: Log, matrices: list[Parameter], largest: float) -> dict[str, float]:
+    """Matrices with all rows alike at the first step, where their stable rank was recorded."""
+    if "stable_rank" not in log.names["parameters"]:
+        return {}
+    ranks = log.series("stable_rank", of="parameters")
+    first = {p.name: float(ranks.column(p.name)[0]) for p in matrices if p.name in ranks.columns}
+    wide = {p.name for p in matrices if _rank(p) >= 4}
+    return {name: rank for name, rank in first.items() if name in wide and rank <= largest}
+
+
+def _of_one_score(log: Log, matrices: list[Parameter]) -> dict[str, float]:
+    """The head's matrix where the first loss is a guess's to the last digit, though predictions are not constant."""
+    classes, outcome, head = class_count(log), Outcome.of(log), head_of(log)
+    if classes is None or outcome is None or head is None or "prediction_std" not in log:
+        return {}
+    is_even = abs(outcome.initial - math.log(classes)) <= 1e-5 * math.log(classes)
+    varies = column(log, "prediction_std")[0] > 1e-3 * (1 + abs(column(log, "prediction_mean")[0]))
+    return {p.name: 1.0 for p in matrices if is_even and varies and p.layer == head.name}
+
+
+def _rank(parameter: Parameter) -> int:
+    """The largest rank that a parameter can have, as a matrix of units by inputs; 0 for a vector."""
+    shape = parameter.shape
+    return min(shape[0], math.prod(shape[1:])) if len(shape) >= 2 else 0
+
+
+@rule("criterion_loss", "target_max", "target_mean")
+def wrong_initial_loss(log: Log, *, largest_excess: float) -> Iterator[Finding]:
+    """A classifier that begins confidently wrong: a first loss far above that of a guess."""
+    from_the_start(log)
+    outcome, classes = Outcome.of(log), class_count(log)
+    if outcome is None or classes is None:
+        return
+    guess = math.log(classes)
+    excess = outcome.initial / guess - 1
+    if excess <= largest_excess:
+        return
+    end = begins_to_last(outcome.smooth <= guess, least=1)
+    wasted = len(outcome.loss) if end is None else end
+    yield Finding(
+        rule="wrong_initial_loss",
+        severity="warning" if starts_badly(log) else "note",
+        layer=None,
+        onset_step=0,
+        evidence=Evidence(
+            series="criterion_loss",
+            value=outcome.initial,
+            band=f"at most {(1 + largest_excess) * guess:.3g}",
+            readings=wasted,
+            last_healthy_step=None,
+            text=(
+                f"The first loss is {outcome.initial:.4g}; a guess among {classes} classes has "
+                f"{guess:.4g} (ln {classes}). It takes {wasted} recorded steps to get there."
+            ),
+        ),
+        why="The first part of the run is spent on unlearning what the random start asserts.",
+        fix="Make the last layer's weights smaller at the start, its bias the logarithm of the class frequencies.",
+        confidence=0.6,
+        references=(
+            "Karpathy, A Recipe for Training Neural Networks, 2019: verify the loss at initialisation",
+            "Threshold: Ben Braiek and Khomh, TheDeepChecker, TOSEM 2022",
+        ),
+    )

@@ -1,0 +1,49 @@
+"""Where the curvature stands against what the optimiser can hold."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from diag.diagnosis.findings import Evidence, Finding
+from diag.diagnosis.outcome import LOSSES, Outcome
+from diag.diagnosis.rules import NotAssessableError, rule
+from diag.log import Log
+
+
+@rule("top_eigenvalues", "stability_threshold", LOSSES)
+def edge_of_stability(log: Log, *, least: float, largest: float, least_share: float) -> Iterator[Finding]:
+    """A state, no fault: the sharpness hovers about what the optimiser can just hold."""
+    sharpness, limit = log.series("top_eigenvalues"), log.series("stability_threshold")
+    ratio = sharpness.values[:, 0] / limit.at(sharpness.steps)[:, 0]
+    ratio = ratio[np.isfinite(ratio)]
+    if not len(ratio):
+        raise NotAssessableError("the log has no stability threshold for this optimiser")
+    later = ratio[len(ratio) // 2 :]
+    at_edge = (later >= least) & (later <= largest)
+    outcome = Outcome.of(log)
+    if len(later) < 3 or not at_edge.mean() >= least_share or outcome is None or outcome.has_learned_little():
+        return
+    first = int(np.argmax((ratio >= least) & (ratio <= largest)))
+    yield Finding(
+        rule="edge_of_stability",
+        severity="note",
+        layer=None,
+        onset_step=int(sharpness.steps[first]),
+        evidence=Evidence(
+            series="top_eigenvalues",
+            value=float(np.median(later)),
+            band="a state, no fault",
+            readings=int(np.count_nonzero(at_edge)),
+            last_healthy_step=None,
+            text=(
+                f"In the second half of the run the largest eigenvalue is {np.median(later):.2f} times the stability "
+                f"threshold, and within {least:g} and {largest:g} times at {at_edge.mean():.0%} of the readings."
+            ),
+        ),
+        why="Gradient descent sharpens until its step only just holds, and stays there while the loss still falls.",
+        fix="Nothing. A loss that goes up and down a little at this edge is normal; it falls over longer times.",
+        confidence=0.8,
+        references=(
+            "Cohen et al., Gradient Descent Typically Occurs at the Edge of Stability, 2021, arXiv:2103.00065",
+        ),
+    )

@@ -1,0 +1,129 @@
+"""What summaries give away of the task: the head, the classes, and the loss of a guess that ignores the input."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diag.diagnosis.outcome import Outcome
+from diag.diagnosis.rules import NotAssessableError
+from diag.events import Layer
+from diag.log import Log
+
+Numbers = NDArray[np.float64]
+
+
+def head_of(log: Log) -> Layer | None:
+    """The last layer that ran, whose output is taken for the network's; one that never ran has no shape."""
+    return next((layer for layer in reversed(log.model.layers) if layer.output_shape), None)
+
+
+def column(log: Log, name: str) -> Numbers:
+    """A series of one number a step."""
+    return log.series(name).values[:, 0]
+
+
+def from_the_start(log: Log) -> None:
+    """Makes sure that the first step was recorded, which tells of the state before training.
+
+    Raises:
+        NotAssessableError: If it was not.
+    """
+    if not len(log.steps) or log.steps[0] != 0:
+        raise NotAssessableError("the log does not hold step 0, before which nothing had been learned")
+
+
+def class_count(log: Log) -> int | None:
+    """Number of classes where the targets are class indices, one for each of the head's outputs.
+
+    One-hot targets and numbers of a regression give None: what they are compared with is not known.
+    """
+    head = head_of(log)
+    if head is None or not head.output_shape or not _has_targets(log):
+        return None
+    least, most = column(log, "target_min"), column(log, "target_max")
+    known = np.concatenate([least, most])
+    known = known[np.isfinite(known)]
+    if not known.size or known.min() < 0 or np.any(known != np.round(known)):
+        return None
+    for classes in (head.output_shape[-1], head.output_shape[0]):
+        if _are_indices(int(known.min()), int(known.max()) + 1, classes) and not _is_one_hot_of_two(
+            log, classes
+        ):
+            return classes
+    return None
+
+
+def _are_indices(least: int, end: int, classes: int) -> bool:
+    """Whether targets from `least` to below `end` are indices of so many classes."""
+    # Of a large vocabulary neither the first word nor the last need ever come.
+    return (least == 0 and end == classes >= 2) or (classes > 20 and 4 <= end <= classes)
+
+
+def _is_one_hot_of_two(log: Log, classes: int) -> bool:
+    return classes == 2 and bool(np.all(column(log, "target_mean") == 0.5))
+
+
+def _has_targets(log: Log) -> bool:
+    return all(name in log for name in ("target_mean", "target_std", "target_min", "target_max"))
+
+
+def is_binary(log: Log) -> bool:
+    """Whether the targets are zeros and ones for a single output."""
+    head = head_of(log)
+    if head is None or math.prod(head.output_shape) != 1 or not _has_targets(log):
+        return False
+    mean, std = column(log, "target_mean"), column(log, "target_std")
+    least, most = column(log, "target_min"), column(log, "target_max")
+    if not (np.all(least >= 0) and np.all(most <= 1) and np.any(std > 0)):
+        return False
+    # Of zeros and ones, and of nothing else between them, the mean gives away the spread.
+    return bool(np.allclose(std, np.sqrt(np.clip(mean * (1 - mean), 0, None)), atol=1e-3))
+
+
+def is_squared_error(log: Log) -> bool:
+    """Whether the loss at the start is the mean squared distance of predictions from targets, by their moments."""
+    outcome = Outcome.of(log)
+    if outcome is None or class_count(log) or not _has_targets(log):
+        return False
+    if "prediction_mean" not in log or "prediction_std" not in log:
+        return False
+    moments = [
+        column(log, name)[0] for name in ("target_mean", "target_std", "prediction_mean", "prediction_std")
+    ]
+    mean, std, guess, spread = moments
+    # What both share, which their moments do not tell, takes off or adds at most this.
+    shared = 2 * std * spread
+    expected = std**2 + spread**2 + (mean - guess) ** 2
+    return bool(abs(outcome.initial - expected) <= shared + 0.01 * expected)
+
+
+def guess_loss(log: Log) -> float | None:
+    """Loss of the best guess that ignores the input: ln C for classes, the targets' variance for squares."""
+    classes = class_count(log)
+    if classes is not None:
+        return math.log(classes)
+    if is_squared_error(log):
+        return float(np.median(column(log, "target_std") ** 2))
+    return None
+
+
+def starts_badly(log: Log) -> bool:
+    """Whether a classifier needs much of the run to come down to the loss of a guess, and ends not far below."""
+    outcome, classes = Outcome.of(log), class_count(log)
+    if outcome is None or classes is None:
+        return False
+    guess = math.log(classes)
+    above = outcome.smooth > guess
+    is_long = np.count_nonzero(above) >= max(10, len(above) / 4)
+    return bool(above[0] and is_long and not outcome.final < 0.5 * guess)
+
+
+def is_impaired(log: Log, step: int | None = None, share: float = 0.9) -> bool:
+    """Whether the training failed: little learned, no better than a guess, or hurt for good after a step."""
+    outcome = Outcome.of(log)
+    if outcome is None:
+        return False
+    guess = guess_loss(log)
+    is_a_guess = guess is not None and not outcome.final < share * guess
+    return outcome.has_learned_little() or is_a_guess or (step is not None and outcome.is_hurt_after(step))

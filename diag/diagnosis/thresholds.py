@@ -1,0 +1,185 @@
+"""The numbers that rules decide by, each with its source, and how a user replaces them."""
+
+import math
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class Threshold(NamedTuple):
+    """A number that a rule decides by, and where it comes from."""
+
+    value: float
+    source: str
+
+
+Replaced = Mapping[str, Mapping[str, float]]
+
+AUTOTRAINER = "Zhang et al., AUTOTRAINER, ICSE 2021"
+DEEPCHECKER = "Ben Braiek and Khomh, TheDeepChecker, TOSEM 2022"
+SAGEMAKER = "Amazon SageMaker Debugger"
+OURS = "ours: no published figure"
+
+THRESHOLDS: Mapping[str, Mapping[str, Threshold]] = {
+    "dead_units": {
+        "most_dead": Threshold(0.5, f"{SAGEMAKER}, DeadRelu: more than half of a layer"),
+        "all_dead": Threshold(0.99, f"{OURS}; nothing passes such a layer"),
+    },
+    "saturated_units": {
+        "most_saturated": Threshold(0.5, f"{SAGEMAKER}, SaturatedActivation: more than half of a layer"),
+    },
+    "vanishing_gradients": {
+        "least_ratio": Threshold(1e-3, AUTOTRAINER),
+        "least_norm": Threshold(1e-4, AUTOTRAINER),
+    },
+    "exploding_gradients": {
+        "largest_ratio": Threshold(70.0, AUTOTRAINER),
+        "largest_growth": Threshold(100.0, OURS),
+    },
+    "learning_rate_too_high": {
+        "largest_ratio": Threshold(1e-1, DEEPCHECKER),
+        "largest_leap": Threshold(5.0, OURS),
+    },
+    "learning_rate_too_low": {
+        "least_ratio": Threshold(1e-4, DEEPCHECKER),
+    },
+    "bad_initialization": {
+        "least_gain": Threshold(0.1, f"{OURS}; He's is 1.41, PyTorch's own 0.58"),
+        "largest_gain": Threshold(4.0, OURS),
+    },
+    "symmetric_initialization": {
+        "largest_stable_rank": Threshold(1.05, f"{OURS}; rows all alike have exactly 1"),
+    },
+    "wrong_initial_loss": {
+        "largest_excess": Threshold(1.0, DEEPCHECKER),
+    },
+    "unscaled_input": {
+        "largest_size": Threshold(10.0, f"{AUTOTRAINER}: omega of 10 for the size of a layer's output"),
+        "least_size": Threshold(0.02, OURS),
+    },
+    "unscaled_target": {
+        "largest_size": Threshold(10.0, OURS),
+        "least_explained": Threshold(0.1, OURS),
+    },
+    "class_imbalance": {
+        "largest_ratio": Threshold(10.0, f"{SAGEMAKER}, ClassImbalance"),
+    },
+    "label_corruption": {
+        "largest_lift": Threshold(1.5, OURS),
+        "least_progress": Threshold(0.3, OURS),
+    },
+    "constant_output": {
+        "least_spread": Threshold(1e-3, OURS),
+    },
+    "input_ignored": {
+        "least_share": Threshold(1e-3, OURS),
+    },
+    "head_loss_mismatch": {
+        "margin": Threshold(0.02, f"{OURS}; rounded soft targets stay within"),
+    },
+    "redundant_softmax": {
+        "tolerance": Threshold(1e-3, f"{OURS}; the bounds ln(1 + (C - 1)/e) and ln(e + C - 1) are exact"),
+    },
+    "logit_drift": {
+        "largest_score": Threshold(100.0, "Kimi K2, 2025: QK-clip at 100"),
+    },
+    "frozen_parameters": {
+        "least_share": Threshold(0.05, OURS),
+    },
+    "missing_zero_grad": {
+        "least_growth": Threshold(3.0, f"{OURS}; a sum of nine gradients"),
+        "largest_flicker": Threshold(0.08, OURS),
+    },
+    "wrong_update_direction": {
+        "largest_ratio": Threshold(0.02, f"{OURS}; longer updates may overshoot instead"),
+        "least_rise": Threshold(0.3, f"{OURS}; 1 where the loss is linear and steps go straight up"),
+    },
+    "oscillation": {
+        "largest_swing": Threshold(0.2, OURS),
+        "most_turns": Threshold(6, OURS),
+    },
+    "loss_spike": {
+        "largest_score": Threshold(7.0, "OLMo 2, 2025: spike score"),
+        "least_height": Threshold(0.5, f"{OURS}, in initial losses"),
+        "window": Threshold(20, OURS),
+    },
+    "overfitting": {
+        "largest_rise": Threshold(0.1, f"{SAGEMAKER}, Overfit"),
+        "least_after": Threshold(3, OURS),
+    },
+    "underfitting": {
+        "largest_gap": Threshold(0.1, f"{SAGEMAKER}, Overfit, turned round"),
+        "least_share": Threshold(0.5, OURS),
+    },
+    "weight_blow_up": {
+        "largest_growth": Threshold(10.0, "torchmortem 2026"),
+    },
+    "over_regularized": {
+        "least_left": Threshold(0.5, OURS),
+    },
+    "epsilon_dominates": {
+        "largest_multiple": Threshold(10.0, "Wortsman et al., Small-scale proxies, 2023, as read by us"),
+    },
+    "clipping_always_active": {
+        "largest_share": Threshold(0.9, OURS),
+    },
+    "edge_of_stability": {
+        "least": Threshold(0.7, "torchmortem 2026: within 30 % of the threshold"),
+        "largest": Threshold(1.3, "torchmortem 2026: within 30 % of the threshold"),
+        "least_share": Threshold(0.3, "torchmortem 2026: in 30 % of the readings"),
+    },
+    "slow_convergence": {
+        "least_progress": Threshold(0.05, DEEPCHECKER),
+    },
+}
+
+
+def read_thresholds(
+    given: str | Path | Replaced | None, known: Mapping[str, Mapping[str, Threshold]]
+) -> dict[str, dict[str, float]]:
+    """The thresholds that a user sets, by rule and name.
+
+    Args:
+        given: A TOML file with a table for each rule, or the same as a mapping; None for none.
+        known: The thresholds of every rule that is to judge.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it is not TOML, or names a rule or a threshold that there is not, or no number.
+    """
+    source, tables = _tables(given)
+    return {rule: dict(_checked(source, rule, table, known)) for rule, table in tables.items()}
+
+
+def _tables(given: str | Path | Replaced | None) -> tuple[str, Mapping[str, Any]]:
+    if given is None or isinstance(given, Mapping):
+        return "thresholds", given or {}
+    try:
+        return str(given), tomllib.loads(Path(given).read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"diagnose needs thresholds as a TOML file, {given} is none: {error}") from error
+
+
+def _checked(
+    source: str, rule: str, table: object, known: Mapping[str, Mapping[str, Threshold]]
+) -> Iterator[tuple[str, float]]:
+    if rule not in known or not known[rule]:
+        having = ", ".join(name for name in known if known[name])
+        raise ValueError(
+            f"diagnose needs a rule that has thresholds, {source} names {rule!r}; there is: {having}"
+        )
+    if not isinstance(table, Mapping):
+        raise ValueError(
+            f"diagnose needs a table [{rule}] of thresholds in {source}, got {table!r}; "
+            f"write [{rule}] and, below it, {next(iter(known[rule]))} = {next(iter(known[rule].values())).value:g}"
+        )
+    for name, value in table.items():
+        if name not in known[rule]:
+            raise ValueError(
+                f"diagnose needs a threshold that {rule} has, {source} names {name!r}; "
+                f"there is: {', '.join(known[rule])}"
+            )
+        if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+            raise ValueError(f"diagnose needs {rule}.{name} to be a number, {source} has {value!r}")
+        yield name, float(value)

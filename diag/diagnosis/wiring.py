@@ -1,0 +1,248 @@
+"""Faults of the loop: parameters that are left out, gradients that pile up, steps that go the wrong way."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diag.diagnosis.findings import Evidence, Finding
+from diag.diagnosis.learning_rate import typical_update_ratio
+from diag.diagnosis.optimizer import ADAPTIVE
+from diag.diagnosis.outcome import LOSSES, Outcome
+from diag.diagnosis.rules import NotAssessableError, rule
+from diag.diagnosis.task import from_the_start, is_impaired
+from diag.events import Parameter
+from diag.log import Log, Series
+
+# Steps at the start over which gradients that pile up, or a loss that is driven up, can be told.
+FIRST = 8
+# Below this share of a weight single precision may round a step away.
+ROUNDING = 1e-6
+
+
+@rule("update_norm", "parameters/gradient_norm", LOSSES)
+def frozen_parameters(log: Log, *, least_share: float) -> Iterator[Finding]:
+    """Parameters that do not move: no optimiser has them, or its updates are exactly zero."""
+    unmoved = _unmoved(log)
+    still = [each for each in log.model.parameters if not each.is_trained or each.name in unmoved]
+    share = sum(map(_size, still)) / max(sum(map(_size, log.model.parameters)), 1)
+    if not still or share < least_share:
+        return
+    left_out = [parameter.name for parameter in still if not parameter.is_trained]
+    reason = (
+        "no optimiser has them"
+        if left_out
+        else "their updates are exactly zero, though their gradients are not"
+    )
+    is_hurt = is_impaired(log)
+    yield Finding(
+        rule="frozen_parameters",
+        severity=("fault" if share > 0.5 else "warning") if is_hurt else "note",
+        layer=still[0].layer,
+        onset_step=int(log.series("update_norm").steps[0]),
+        evidence=Evidence(
+            series="update_norm",
+            value=share,
+            band=f"below {least_share:.0%} of all weights",
+            readings=len(still),
+            last_healthy_step=None,
+            text=(
+                f"{len(still)} of {len(log.model.parameters)} parameters, {share:.0%} of all weights, never move: "
+                f"{reason}. The first is {still[0].name!r}."
+            ),
+        ),
+        why="What does not move does not learn; on purpose that is fine-tuning, by mistake most of a network is idle.",
+        fix="Give the optimiser all parameters, after the last change of the model, or unfreeze these layers.",
+        confidence=0.8 if is_hurt else 0.5,
+        references=(
+            "Ben Braiek and Khomh, TheDeepChecker, TOSEM 2022: untrained weights",
+            "Jiang et al., TrainCheck, OSDI 2025",
+        ),
+    )
+
+
+def _unmoved(log: Log) -> set[str]:
+    """Trained parameters whose updates are all exactly zero, although gradients push them."""
+    updates, gradients = log.series("update_norm"), log.series("gradient_norm", of="parameters")
+    has_moved = np.any(updates.values != 0, axis=0)
+    names = [updates.columns[index] for index in np.flatnonzero(~has_moved)]
+    return {name for name in names if name in gradients.columns and _is_pushed(log, gradients, name)}
+
+
+def _is_pushed(log: Log, gradients: Series, name: str) -> bool:
+    push = gradients.column(name)
+    if "learning_rate" not in log or "weight_norm" not in log:
+        return bool(np.any(push > 0))
+    # A step that is lost in rounding, or times zero, is a fault of the learning rate.
+    reach = log.series("learning_rate").at(gradients.steps)[:, 0] * push
+    return bool(np.any(reach > ROUNDING * log.series("weight_norm").column(name)))
+
+
+def _size(parameter: Parameter) -> int:
+    return int(np.prod(parameter.shape))
+
+
+@rule("parameters/gradient_norm", LOSSES)
+def disconnected_parameters(log: Log) -> Iterator[Finding]:
+    """Parameters that the optimiser has and no gradient ever reaches."""
+    gradients = log.series("gradient_norm", of="parameters")
+    reached = _reached(log)
+    trained = [parameter for parameter in log.model.parameters if parameter.is_trained]
+    cut_off = [parameter for parameter in trained if parameter.name not in reached]
+    if not cut_off or not reached or _has_dead_layer(log):
+        return
+    yield Finding(
+        rule="disconnected_parameters",
+        severity="warning" if is_impaired(log) else "note",
+        layer=cut_off[0].layer,
+        onset_step=int(gradients.steps[0]),
+        evidence=Evidence(
+            series="gradient_norm",
+            value=float(len(cut_off)),
+            band="0 parameters without a gradient",
+            readings=len(gradients.steps),
+            last_healthy_step=None,
+            text=(
+                f"No gradient reaches {len(cut_off)} of {len(trained)} parameters that the optimiser has, at any "
+                f"recorded step; the first is {cut_off[0].name!r}."
+            ),
+        ),
+        why="They are frozen, their layer does not take part, or the graph is cut between them and the loss.",
+        fix="If they should learn, look for a detach, a conversion to NumPy, or a layer that is never called.",
+        confidence=0.75,
+        references=("Jiang et al., TrainCheck, OSDI 2025",),
+    )
+
+
+def _reached(log: Log) -> set[str]:
+    """Parameters with a gradient other than zero at some step; one that is not finite has come, too."""
+    gradients = log.series("gradient_norm", of="parameters")
+    has_come = np.any(gradients.values > 0, axis=0)
+    reached = {name for name, has in zip(gradients.columns, has_come.tolist(), strict=True) if has}
+    if "gradient_non_finite_count" in log:
+        counts = log.series("gradient_non_finite_count")
+        has_broken = np.any(counts.values > 0, axis=0)
+        reached |= {name for name, has in zip(counts.columns, has_broken.tolist(), strict=True) if has}
+    return reached
+
+
+def _has_dead_layer(log: Log) -> bool:
+    """Whether some layer has all units dead, which alone keeps gradients away."""
+    if "dead_unit_rate" not in log:
+        return False
+    rates = log.series("dead_unit_rate").values
+    return bool(np.any(np.all(rates[:, np.isfinite(rates).all(axis=0)] >= 1, axis=0)))
+
+
+@rule("network/gradient_norm", LOSSES)
+def missing_zero_grad(log: Log, *, least_growth: float, largest_flicker: float) -> Iterator[Finding]:
+    """Gradients that pile up from step to step because they are never set to zero."""
+    from_the_start(log)
+    series = log.series("gradient_norm", of="network")
+    norm = series.values[:, 0]
+    _every_step_at_the_start(series.steps)
+    if len(norm) < 2 * FIRST or not _piles_up(norm[: FIRST + 1], least_growth):
+        return
+    later = norm[FIRST : 5 * FIRST]
+    flicker = float(np.median(np.abs(np.diff(np.log(later[np.isfinite(later) & (later > 0)])))))
+    outcome = Outcome.of(log)
+    if (
+        outcome is None
+        or not flicker < largest_flicker
+        or not outcome.loss[1 : FIRST + 1].min() < outcome.initial
+    ):
+        return
+    yield Finding(
+        rule="missing_zero_grad",
+        severity="fault" if is_impaired(log) or outcome.has_slipped_back() else "note",
+        layer=None,
+        onset_step=1,
+        evidence=Evidence(
+            series="gradient_norm",
+            value=float(norm[FIRST] / norm[0]),
+            band=f"below {least_growth:g} times the first, or not at each step a little more",
+            readings=FIRST,
+            last_healthy_step=0,
+            text=(
+                f"Over the first {FIRST} steps the gradient grows steadily to {norm[FIRST] / norm[0]:.3g} times its "
+                f"first size while the loss still falls, and from then on changes by {flicker:.1%} a step: it is a sum."
+            ),
+        ),
+        why="Each step follows the sum of all gradients so far, as under a momentum of 1: it overshoots and swings.",
+        fix="Call optimizer.zero_grad() once for each step, before backward.",
+        confidence=0.85,
+        references=("Jiang et al., TrainCheck, OSDI 2025: SO-60335387",),
+    )
+
+
+def _every_step_at_the_start(steps: NDArray[np.int64]) -> None:
+    if not np.array_equal(steps[: FIRST + 1], np.arange(FIRST + 1)):
+        raise NotAssessableError(f"the first {FIRST + 1} steps were not all recorded; record with every=1")
+
+
+def _piles_up(norm: NDArray[np.float64], least_growth: float) -> bool:
+    """Whether each norm adds to the last, and none adds more than about the first: a sum, no explosion."""
+    if not norm[0] > 0 or not np.all(np.isfinite(norm)):
+        return False
+    growth = norm / norm[0]
+    rises = np.diff(growth)
+    is_bounded = np.all(growth <= 1.5 * (1 + np.arange(len(growth))))
+    slows_down = growth[-1] - growth[FIRST // 2] <= 1.3 * (growth[FIRST // 2] - 1)
+    return bool(np.all(rises > 0) and growth[-1] >= least_growth and is_bounded and slows_down)
+
+
+@rule("update_norm", "update_ratio", "parameters/gradient_norm", "criterion_loss")
+def wrong_update_direction(log: Log, *, largest_ratio: float, least_rise: float) -> Iterator[Finding]:
+    """Steps that climb: the loss rises from the first step on, by as much as it should fall."""
+    from_the_start(log)
+    outcome = Outcome.of(log)
+    if outcome is None or not _only_rises(outcome):
+        return
+    is_told = any(optimizer.hyperparameters.get("maximize") is True for optimizer in log.model.optimizers)
+    rise = _rise_over_first_order(log, outcome)
+    # An optimiser that scales each step by itself does not overshoot for a steep slope.
+    longest = largest_ratio * (5 if any(each.kind in ADAPTIVE for each in log.model.optimizers) else 1)
+    if not is_told and not (rise >= least_rise and typical_update_ratio(log)[1][0] <= longest):
+        return
+    yield Finding(
+        rule="wrong_update_direction",
+        severity="fault",
+        layer=None,
+        onset_step=int(outcome.steps[0]),
+        evidence=Evidence(
+            series=outcome.name,
+            value=rise,
+            band=f"below {least_rise:g}; about -1 where steps follow the gradient down",
+            readings=len(outcome.loss) - 1,
+            last_healthy_step=None,
+            text=(
+                f"The loss rises from {outcome.initial:.4g} from the first step on, by {rise:.2g} times what steps of "
+                f"that size along the gradient can change it by at first"
+                + (
+                    "; the optimiser was told to maximise."
+                    if is_told
+                    else ", and never falls below its start."
+                )
+            ),
+        ),
+        why="The weights go up the slope of the loss: a sign is wrong in the loss or in the update.",
+        fix="Look for a minus sign, a loss that should be negated, or maximize=True.",
+        confidence=0.95 if is_told else 0.65,
+        references=("Ben Braiek and Khomh, TheDeepChecker, TOSEM 2022: flipped sign",),
+    )
+
+
+def _only_rises(outcome: Outcome) -> bool:
+    """Whether no loss but those of the first few steps lies below the start, and the end far above it."""
+    below = outcome.loss[FIRST:] < outcome.initial
+    return len(outcome.loss) > FIRST and not np.any(below) and not outcome.final <= 1.5 * abs(outcome.initial)
+
+
+def _rise_over_first_order(log: Log, outcome: Outcome) -> float:
+    """Rise of the loss over the first steps, over the sum of the products of update and gradient norms."""
+    updates, gradients = log.series("update_norm"), log.series("gradient_norm", of="parameters")
+    shared = [name for name in updates.columns if name in gradients.columns]
+    last = int(np.flatnonzero(np.isfinite(outcome.loss[: FIRST + 1]))[-1])
+    products = [updates.column(name)[:last] * gradients.column(name)[:last] for name in shared]
+    reach = float(np.nansum(products))
+    return float((outcome.loss[last] - outcome.initial) / reach) if reach > 0 and last > 0 else float("nan")

@@ -1,0 +1,101 @@
+"""Rules about inputs and targets, on logs whose answer is known."""
+
+import numpy as np
+import pytest
+
+import diag
+from diag.events import Layer, Model, Parameter
+from tests.diag.diagnosis.conftest import STEPS, falling, of_classes, summary
+
+STUCK = {"criterion_loss": np.full(STEPS, 2.3)}
+LEARNS = {"criterion_loss": falling()}
+ONE_OUTPUT = Model((Layer("0", "Linear", (1,), ("0.weight",)),), (Parameter("0.weight", "0", (1, 4)),))
+EMBEDDED = Model((Layer("0", "Embedding", (8,)), Layer("1", "Linear", (10,))))
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "loss", "severity"),
+    [
+        (0, 1, STUCK, None),
+        (0, 300, STUCK, "warning"),
+        (50, 1, STUCK, "warning"),
+        (0, 1e-3, STUCK, "warning"),
+        (0, 300, LEARNS, "note"),
+    ],
+    ids=["standardised", "wide", "far_off", "narrow", "wide_but_learned"],
+)
+def test_inputs_of_another_size_matter_where_nothing_is_learned(found, mean, std, loss, severity):
+    finding = found("unscaled_input", {**loss, **summary("input", mean=mean, std=std)})
+    assert (finding.severity if finding else None) == severity
+    if finding:
+        assert finding.evidence.value == pytest.approx(np.hypot(mean, std))
+
+
+def test_indices_into_an_embedding_have_no_scale(found):
+    series = {**STUCK, **summary("input", mean=5000.0, std=2000.0)}
+    assert found("unscaled_input", series, model=EMBEDDED) is None
+
+
+def test_an_input_that_is_one_number_from_a_step_on_is_told_from_there(found):
+    std = np.where(np.arange(STEPS) < 20, 1.0, 0.0)
+    series = {**STUCK, "input_std": std, "input_mean": np.full(STEPS, 0.5)}
+    finding = found("constant_input", series)
+    assert (finding.severity, finding.onset_step, finding.evidence.last_healthy_step) == ("fault", 20, 19)
+    assert found("constant_input", {**series, **LEARNS}) is None
+
+
+@pytest.mark.parametrize(
+    ("final", "severity"), [(9e4, "warning"), (8e3, "note")], ids=["no_better_than_the_mean", "explained"]
+)
+def test_targets_of_another_size_matter_where_they_are_not_reached(found, final, severity):
+    # The squared distance of predictions about 0 from targets of 100 ± 300.
+    series = {
+        "criterion_loss": np.geomspace(1e4 + 9e4 + 1, final, STEPS),
+        **summary("target", mean=100.0, std=300.0, min=-600.5, max=900.5),
+        **summary("prediction", mean=0.0, std=1.0, min=-2.0, max=2.0),
+    }
+    finding = found("unscaled_target", series, model=ONE_OUTPUT)
+    assert finding.severity == severity
+    assert finding.evidence.value == pytest.approx(np.hypot(100, 300))
+
+
+def test_class_indices_are_no_targets_to_scale(found):
+    series = {**STUCK, **of_classes(10), **summary("prediction", std=1.0, mean=0.0, min=-1.0, max=1.0)}
+    assert found("unscaled_target", series) is None
+
+
+def two_classes(share, largest):
+    spread = np.sqrt(share * (1 - share))
+    return {
+        **LEARNS,
+        **summary("target", mean=share, std=spread, min=0.0, max=1.0),
+        **summary("prediction", mean=-3.0, std=0.5, min=-5.0, max=largest),
+    }
+
+
+@pytest.mark.parametrize(
+    ("share", "largest", "severity"),
+    [(0.05, -1.0, "warning"), (0.05, 2.0, "note"), (0.4, -1.0, None)],
+    ids=["never_predicted", "predicted", "balanced"],
+)
+def test_a_rare_class_matters_where_it_is_never_predicted(found, share, largest, severity):
+    finding = found("class_imbalance", two_classes(share, largest), model=ONE_OUTPUT)
+    assert (finding.severity if finding else None) == severity
+    if finding:
+        assert finding.evidence.value == pytest.approx(19)
+
+
+def test_without_class_counts_an_imbalance_among_many_classes_is_not_assessed(log_of):
+    series = {**LEARNS, **of_classes(10), **summary("prediction", max=1.0, min=-1.0)}
+    assert "no class counts" in diag.diagnose(log_of(series)).not_assessed["class_imbalance"]
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "loss", "is_found"),
+    [(0.1, LEARNS, True), (0.5, LEARNS, False), (0.1, STUCK, False)],
+    ids=["memorises", "generalises", "learns_nothing"],
+)
+def test_labels_are_doubted_where_only_the_training_set_is_learned(found, accuracy, loss, is_found):
+    scalars = {step: {"val_accuracy": accuracy} for step in range(9, STEPS, 10)}
+    finding = found("label_corruption", {**loss, **of_classes(10)}, scalars=scalars)
+    assert (finding is not None) == is_found
