@@ -50,7 +50,8 @@ def test_the_events_of_a_step_come_in_order(net):
 
 def test_the_arrays_are_the_models_own_numbers(net):
     before = net[0].state_dict()
-    heard = Heard(*net, wants=frozenset({"weight", "update"}))
+    model, optimizer, criterion = net
+    heard = Heard(model, optimizer, criterion, wants=frozenset({"weight", "update"}))
     heard.capture.listening = True
     train(*net)
     after = net[0].state_dict()

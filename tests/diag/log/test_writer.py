@@ -49,7 +49,8 @@ with h5py.File(sys.argv[1], "r", swmr=True) as file:
 def test_a_reader_who_comes_as_soon_as_the_file_is_there_stops_no_writer(
     open_writer, folder, readings_at, monkeypatch
 ):
-    readers, replace = [], Path.replace
+    readers: list[Any] = []
+    replace = Path.replace
 
     def named(partial: Path, path: Path) -> None:
         replace(partial, path)
