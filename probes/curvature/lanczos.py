@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from array_api_compat import device, to_device
 from numpy.typing import NDArray
-from scipy.linalg import block_diag
+from scipy.linalg import block_diag, eigh_tridiagonal
 
 from probes.arrays import Array, norm, norms
 from probes.curvature.product import Product
@@ -94,7 +94,7 @@ class Lanczos:
     def ritz(self, rank: Rank, start: int = 0, stop: int | None = None) -> Ritz:
         """Ritz pairs of the given rows, a block or several, those with the highest ``rank(value)`` first."""
         rows = slice(start, self.steps if stop is None else stop)
-        values, weights = np.linalg.eigh(self._picture[rows, rows])
+        values, weights = _decomposed(self._picture[rows, rows])
         best = np.argsort(-rank(values), kind="stable")
         weights = weights[:, best]
         followed = self._sizes @ np.abs(self._links[:, rows] @ weights)
@@ -174,3 +174,12 @@ class Lanczos:
         if not self._queue:
             return np.empty(0)
         return np.asarray(to_device(norms(self._queue), "cpu"), dtype=np.float64)
+
+
+def _decomposed(picture: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    if not picture.size or np.triu(picture, 2).any():
+        values, weights = np.linalg.eigh(picture)
+    else:
+        # The dense routine wakes BLAS's threads at every look, which then wait in the way of the products.
+        values, weights = eigh_tridiagonal(np.diag(picture), np.diag(picture, 1))
+    return values, weights
