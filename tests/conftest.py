@@ -6,10 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 import diag
 import scratchnet as sn
 from scratchnet import nn, optim
+
+# No test depends on time: on a busy machine an example may take longer than Hypothesis expects.
+settings.register_profile("house", deadline=None)
+settings.load_profile("house")
 
 Fault = Callable[["Training"], None]
 
