@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from numpy.lib.array_utils import normalize_axis_index
-
+from scratchnet.axis import axis_of
 from scratchnet.ops.shape import concatenate
 from scratchnet.tensor import Tensor, as_tensor
 
@@ -24,7 +23,11 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
         [1.0, 2.0, 3.0]
     """
     parts = _parts("cat", tensors)
-    axis = _axis("cat", dim, parts[0].ndim)
+    if not parts[0].ndim:
+        raise ValueError(
+            "cat needs tensors with an axis, got a number; use stack to put numbers side by side"
+        )
+    axis = axis_of("cat", parts[0].shape, dim)
     sides = [part.shape[:axis] + part.shape[axis + 1 :] for part in parts]
     if any(side != sides[0] for side in sides) or any(part.ndim != parts[0].ndim for part in parts):
         raise ValueError(
@@ -55,7 +58,10 @@ def stack(tensors: Sequence[Any], dim: int = 0) -> Tensor:
             f"stack needs tensors of one shape, got {[part.shape for part in parts]}; "
             f"use cat to put unequal ones one after another"
         )
-    axis = _axis("stack", dim, len(shape) + 1)
+    count = len(shape) + 1
+    if not -count <= dim < count:
+        raise ValueError(f"stack needs a place for its new axis in {-count}..{count - 1}, got {dim}")
+    axis = dim % count
     return cat([part.reshape(*shape[:axis], 1, *shape[axis:]) for part in parts], axis)
 
 
@@ -64,9 +70,3 @@ def _parts(caller: str, tensors: Sequence[Any]) -> list[Tensor]:
         came = "one tensor" if isinstance(tensors, Tensor) else "none"
         raise ValueError(f"{caller} needs a list of at least one tensor, got {came}")
     return [as_tensor(value) for value in tensors]
-
-
-def _axis(caller: str, dim: int, count: int) -> int:
-    if not -count <= dim < count:
-        raise ValueError(f"{caller} needs an axis in {-count}..{count - 1}, got {dim}")
-    return normalize_axis_index(dim, count)

@@ -45,10 +45,10 @@ def test_a_join_is_differentiable_twice():
         ("stack", [], 0, "stack needs a list of at least one tensor, got none"),
         ("cat", [(2, 3), (3, 3)], 1, r"one shape but for axis 1, got \[\(2, 3\), \(3, 3\)\]"),
         ("cat", [(2, 3), (2,)], 0, "one shape but for axis 0"),
-        ("cat", [(2, 3)], 2, r"cat needs an axis in -2\.\.1, got 2"),
-        ("cat", [()], 0, "cat needs an axis"),
+        ("cat", [(2, 3)], 2, r"cat needs dim in -2\.\.1, an axis of its input of shape \(2, 3\), got 2"),
+        ("cat", [()], 0, "cat needs tensors with an axis, got a number; use stack"),
         ("stack", [(2,), (3,)], 0, r"one shape, got .*; use cat"),
-        ("stack", [(2,)], 2, r"stack needs an axis in -2\.\.1, got 2"),
+        ("stack", [(2,)], 2, r"stack needs a place for its new axis in -2\.\.1, got 2"),
     ],
 )
 def test_what_does_not_fit_is_refused(join, shapes, dim, message):
