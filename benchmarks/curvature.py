@@ -29,7 +29,7 @@ TOLERANCE = 1e-4
 DEAREST_SEARCH = 100.0
 DEAREST_WARM_START = 0.8
 LATER = 10
-SEEDS = range(5)
+SEEDS = range(16)
 LIKE = torch.empty(0)
 # So many are known of the truth, for a missed one to be told from its neighbours.
 KNOWN = 3 * K

@@ -125,10 +125,11 @@ def norm(array: Array) -> Array:
         >>> float(norm(np.array([[3.0], [4.0]])))
         5.0
     """
-    if type(array) is np.ndarray:
-        with np.errstate(all="ignore"):
-            return np.float64(norm_on_host(array))
-    return norms([array])[0]
+    view = readable(array)
+    if not isinstance(view, _OF_NUMPY):
+        return norms([array])[0]
+    with np.errstate(all="ignore"):
+        return returned(np.float64(norm_on_host(np.asarray(view))), array)
 
 
 def to_host(values: Sequence[Array | float]) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from probes.curvature.lanczos import Lanczos, Rank
 from probes.curvature.product import Hvp, Product, Seed
 
 # Beside earlier eigenvectors, the share of a random vector that lets a newcomer be seen.
-_FRESH_SHARE = 0.3
+_FRESH_SHARE = 0.1
 
 
 class _Eigenvalues(NamedTuple):

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from array_api_compat import device, to_device
+from array_api_compat import device
 from numpy.typing import NDArray
 from scipy.linalg import block_diag, eigh_tridiagonal
 
-from probes.arrays import Array, norm, norms
+from probes.arrays import Array, norm
 from probes.curvature.product import Product
 
 # Takes eigenvalues, gives how much each is wanted: `np.positive` for the largest, `np.abs` for magnitude.
@@ -171,9 +171,7 @@ class Lanczos:
         self._links, self._sizes = self._links[counts], self._sizes[counts]
 
     def _sizes_of_queue(self) -> NDArray[np.float64]:
-        if not self._queue:
-            return np.empty(0)
-        return np.asarray(to_device(norms(self._queue), "cpu"), dtype=np.float64)
+        return np.array([float(norm(waiting)) for waiting in self._queue])
 
 
 def _decomposed(picture: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -41,7 +41,8 @@ def test_a_seed_gives_the_same_again_and_another_seed_something_else(estimate):
 
     np.testing.assert_array_equal(found(7), found(7))
     np.testing.assert_array_equal(found(7), found(np.random.default_rng(7)))
-    assert not np.array_equal(found(7)[:1], found(8)[:1])
+    # Not the first number alone: a grid begins at the spectrum's edge, whatever the vectors.
+    assert not np.array_equal(found(7), found(8))
 
 
 @ESTIMATORS
