@@ -11,7 +11,6 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 
 import probes
 from benchmarks.curvature_problem import STEPS, Found, K, Problem, marked, measured
+from benchmarks.threads import one_thread
 from benchmarks.timing import Row, row
 
 TOLERANCE = 1e-4
@@ -40,7 +40,7 @@ def run() -> Iterator[Row]:
     problem = Problem()
     problem.train(STEPS)
     truth = true_eigenvalues(problem.dense_hessian())
-    with _one_thread():
+    with one_thread():
         for place, value in enumerate(truth[:K], start=1):
             yield row(
                 f"truth by the dense Hessian: eigenvalue {place}", [value], None, unit="loss per weight²"
@@ -151,13 +151,3 @@ def _peers(problem: Problem) -> dict[str, Any]:
         finished = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
     found: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])
     return found
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
