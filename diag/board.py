@@ -16,6 +16,7 @@ from os import getpid
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
@@ -347,43 +348,6 @@ def _record(data: bytes) -> bytes:
 
 
 def _masked_crc32c(data: bytes) -> bytes:
-    crc = _crc32c(data)
+    crc = google_crc32c.value(data)
     rotated = (crc >> 15) | (crc << 17)
     return struct.pack("<I", (rotated + 0xA282EAD8) & 0xFFFFFFFF)
-
-
-def _crc32c(data: bytes) -> int:
-    # A CRC is linear over exclusive-or: each byte of a block contributes the entry that belongs to its
-    # distance from the end, so all blocks are one look-up. Zeros ahead of the data contribute nothing.
-    blocks = np.zeros((-(-len(data) // _BLOCK), _BLOCK), np.uint8)
-    padded = blocks.reshape(-1)[blocks.size - len(data) :]
-    padded[:] = np.frombuffer(data, np.uint8)
-    # The register starts with ones, which join the first bytes.
-    head = min(len(data), 4)
-    padded[:head] ^= 0xFF
-    first, second, third, fourth = _JOINING
-    crc = 0
-    for entry in np.bitwise_xor.reduce(_CONTRIBUTIONS.take(blocks + _ROWS), axis=1).tolist():
-        # Likewise the checksum so far joins the first bytes of the next block.
-        crc = (
-            entry ^ first[crc & 0xFF] ^ second[crc >> 8 & 0xFF] ^ third[crc >> 16 & 0xFF] ^ fourth[crc >> 24]
-        )
-    return int(crc) ^ (0xFFFFFFFF >> 8 * head) ^ 0xFFFFFFFF
-
-
-def _contributions(length: int) -> NDArray[np.uint32]:
-    """What each value of a byte adds to the checksum; the last 256 entries are those of the last byte."""
-    last = np.arange(256, dtype=np.uint32)
-    one, polynomial = np.uint32(1), np.uint32(0x82F63B78)
-    for _ in range(8):
-        last = (last >> one) ^ (polynomial * (last & one))
-    rows = [last]
-    for _ in range(length - 1):
-        rows.append((rows[-1] >> 8) ^ last[rows[-1] & 0xFF])
-    return np.concatenate(rows[::-1])
-
-
-_BLOCK = 256
-_CONTRIBUTIONS = _contributions(_BLOCK)
-_ROWS = 256 * np.arange(_BLOCK)
-_JOINING = _CONTRIBUTIONS[: 4 * 256].reshape(4, 256).tolist()

@@ -20,7 +20,7 @@ ALLOWED = {
     "diag.guard": {"numpy"},
     "diag.measure": {"diag.events", "probes", "numpy"},
     "diag.log": {"diag.events", "diag.log", "h5py", "numpy"},
-    "diag.board": {"diag.events", "tensorboard", "google", "numpy"},
+    "diag.board": {"diag.events", "tensorboard", "google_crc32c", "numpy"},
     "diag.capture": {"diag.events", "diag.capture.contract"},
     "diag.capture.scratchnet": {"diag.events", "diag.capture.contract", "scratchnet", "numpy"},
     "diag.capture.torch": {"diag.events", "diag.capture.contract", "diag.capture.torch", "torch"},

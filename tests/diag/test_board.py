@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import struct
 import subprocess
 import sys
 import time
@@ -18,11 +19,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
-from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import crc32c
+from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 
-from diag.board import METRICS, Board, _crc32c
+from diag.board import METRICS, Board, _record
 from diag.events import Column, Columns, Reading, Readings
 
 DEADLINE_SECONDS = 60.0
@@ -200,11 +201,10 @@ class TestFile:
             board.write_scalars(4, {"val_loss": 1.0})
 
     @given(st.binary(max_size=700))
-    def test_the_checksum_is_that_of_tensorboard(self, data):
-        assert _crc32c(data) == crc32c(data)
-
-    def test_the_checksum_of_the_digits_is_the_published_one(self):
-        assert _crc32c(b"123456789") == 0xE3069283
+    def test_a_record_is_sealed_by_the_checksum_of_tensorboard(self, data):
+        record = _record(data)
+        assert record[8:12] == struct.pack("<I", masked_crc32c(record[:8]))
+        assert record[-4:] == struct.pack("<I", masked_crc32c(data))
 
     def test_neither_tensorflow_nor_torch_is_imported_where_they_are_installed(self, tmp_path):
         for name in ("tensorflow", "torch"):
