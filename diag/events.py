@@ -24,8 +24,8 @@ EventKind = Literal[
     "weight",
     "gradient",
     "unclipped_gradient",
-    "move",
     "update",
+    "moved_weight",
 ]
 
 
@@ -33,10 +33,9 @@ class Event(NamedTuple):
     """Something that the model did; whoever hears it may read the array during the call, not keep it.
 
     A forward or backward event has one subject (a layer, or ``""`` for the network) and one array. An
-    optimiser's ``weight`` (before the step), ``gradient`` and ``update`` events carry a tuple of parameter
-    names and a list of arrays beside it, so that norms of a whole step can be taken in one call; a
-    parameter without a gradient is left out. ``move`` carries two lists, the weights before and after the
-    step: what lies between them is then never laid down as a whole.
+    optimiser's ``weight`` (before the step), ``gradient``, ``update`` and ``moved_weight`` (after the step)
+    events carry a tuple of parameter names and a list of arrays beside it, so that norms of a whole step can
+    be taken in one call; a parameter without a gradient is left out.
     """
 
     kind: EventKind

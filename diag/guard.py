@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -42,6 +43,17 @@ class Guard:
     def __call__(self, work: str, subject: str = "") -> "_Block":
         """A block of diag's own work, named so that a failure can be told."""
         return _Block(self, work, subject)
+
+    def attempt(self, work: str, subject: str, function: Callable[[Any], Any], argument: Any) -> Any:
+        """What a function makes of its argument, within a block of its own; None where it fails."""
+        self.enter()
+        try:
+            return function(argument)
+        except Exception as error:  # noqa: BLE001 - whatever error it is, it must not stop the training
+            self.report(work, subject, error)
+            return None
+        finally:
+            self.leave()
 
     def enter(self) -> None:
         """Begins a block; only the outermost counts time and silences NumPy."""

@@ -1,7 +1,6 @@
 """From events to readings: what is measured of each event, and what follows from it at the end of a step."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from functools import partial
 from itertools import accumulate, chain
 from typing import Any, NamedTuple
@@ -18,10 +17,11 @@ from probes.fused import (
     combined_norms,
     moments,
     norms_and_non_finite_counts,
-    norms_before_and_of_change,
+    norms_one_by_one,
 )
 
-Guard = Callable[[str, str], AbstractContextManager[None]]
+# Calls a function of one argument for a named piece of work, and gives None where it fails.
+Attempt = Callable[[str, str, Callable[[Any], Any], Any], Any]
 Numbers = NDArray[np.float64]
 
 # Layers whose output is zero where they pass no gradient back, and those that flatten out at two ends.
@@ -31,7 +31,8 @@ LIMITS: Mapping[str, tuple[float, float]] = {"Sigmoid": (0.0, 1.0), "Tanh": (-1.
 # What is measured of every parameter, event by event.
 _OF_PARAMETERS: Mapping[str, tuple[tuple[str, ...], Callable[[Any], Iterable[Any]]]] = {
     "gradient": (("gradient_norm", "gradient_non_finite_count"), norms_and_non_finite_counts),
-    "move": (("weight_norm", "update_norm"), lambda arrays: norms_before_and_of_change(*arrays)),
+    "weight": (("weight_norm",), norms_one_by_one),
+    "update": (("update_norm",), norms_one_by_one),
 }
 
 # What the user's own probes may eat: one array for each layer, or one for each parameter.
@@ -40,10 +41,14 @@ PARAMETER_EVENTS = ("weight", "gradient", "update")
 
 
 class _Task(NamedTuple):
-    """What is measured in one go of an event: a function of its array, and where the numbers belong."""
+    """What is measured in one go of an event: a function of its array, and where the numbers belong.
+
+    Ours take the array as `readable` gives it; the user's own probes take it in the library of the model.
+    """
 
     cells: tuple[Column, ...]
     function: Callable[[Any], Iterable[Any]]
+    is_own: bool = False
 
 
 class Measure:
@@ -56,17 +61,19 @@ class Measure:
     Args:
         own: Probes of the user's, each of which eats one array.
         omit: Names of standard readings to leave out.
-        guard: Opens a block in which a failing probe harms nobody.
+        attempt: Calls a probe so that its failure harms nobody, as `diag.guard.Guard.attempt` does.
         prefix: Goes before the names of the network's readings, as in ``"generator."``.
 
     Attributes:
         has_copies: Whether other processes hold the same parameters, so that a checksum is wanted.
     """
 
-    def __init__(self, own: Sequence[Probe], omit: Collection[str], guard: Guard, prefix: str = "") -> None:
+    def __init__(
+        self, own: Sequence[Probe], omit: Collection[str], attempt: Attempt, prefix: str = ""
+    ) -> None:
         self._own = [probe for probe in own if probe.name not in omit]
         self._omit = frozenset(omit)
-        self._guard = guard
+        self._attempt = attempt
         self._prefix = prefix
         self._layers: dict[str, Layer] = {}
         self._order: dict[str, int] = {}
@@ -98,12 +105,11 @@ class Measure:
         tasks = self._tasks.get((kind, subject))
         if tasks is None:
             tasks = self._tasks[kind, subject] = tuple(self._tasks_of(kind, subject))
-        for cells, function in tasks:
-            numbers: Iterable[Any] = [np.nan] * len(cells)
-            with self._guard(cells[0].name, cells[0].subject):
-                numbers = function(array)
+        seen = array if isinstance(subject, tuple) else readable(array)
+        for cells, function, is_own in tasks:
+            numbers = self._attempt(cells[0].name, cells[0].subject, function, array if is_own else seen)
             self._cells.append(cells)
-            self._numbers += numbers
+            self._numbers += [np.nan] * len(cells) if numbers is None else numbers
 
     def _tasks_of(self, kind: str, subject: str | tuple[str, ...]) -> Iterator[_Task]:
         if isinstance(subject, tuple):
@@ -118,9 +124,8 @@ class Measure:
             yield from _of_activation(name, self._layers[name].kind if name in self._layers else "")
         for probe in self._own:
             if probe.eats == kind:
-                yield _Task(
-                    _cells("layers", name, probe.name), partial(_one_number, probe.name, probe.function)
-                )
+                function = partial(_one_number, probe.name, probe.function)
+                yield _Task(_cells("layers", name, probe.name), function, is_own=True)
 
     def _of_parameters(self, kind: str, names: tuple[str, ...]) -> Iterator[_Task]:
         if not names:
@@ -134,13 +139,13 @@ class Measure:
             yield _Task(
                 tuple(Column(each, name, "parameters") for each in of_each for name in names), function
             )
-        if kind == "move" and self.has_copies:
-            yield _Task(_cells("network", "", "parameter_checksum"), lambda moves: [checksum(moves[1])])
+        if kind == "moved_weight" and self.has_copies:
+            yield _Task(_cells("network", "", "parameter_checksum"), lambda weights: [checksum(weights)])
         for probe in self._own:
             if probe.eats == kind:
                 for position, name in enumerate(names):
                     function = partial(_one_number_at, position, probe.name, probe.function)
-                    yield _Task(_cells("parameters", name, probe.name), function)
+                    yield _Task(_cells("parameters", name, probe.name), function, is_own=True)
 
     # -------------------------------------------------------------------------- after a step
 
@@ -180,7 +185,7 @@ class _Plan:
 
     def readings(self, numbers: Numbers) -> Readings:
         """The numbers of a step, and those that follow from them."""
-        following = [function(numbers) for _, function in self._following]
+        following = [task.function(numbers) for task in self._following]
         return Readings(self._columns, np.concatenate([numbers, *following])[self._kept])
 
 
@@ -202,14 +207,14 @@ def _of_activation(layer: str, kind: str) -> Iterator[_Task]:
 def _of_network(kind: str) -> Iterator[_Task]:
     if kind == "loss":
         # It comes as one number, and is as it is what is to be read.
-        yield _Task(_cells("network", "", "criterion_loss"), lambda number: [number])
+        yield _Task(_cells("network", "", "criterion_loss"), lambda number: [number[()]])
     else:
         names = [f"{kind}_{name}" for name in probes.Summary._fields]
         yield _Task(_cells("network", "", *names), probes.summary)
 
 
 def _dead_unit_rates(activity: probes.UnitActivity, array: Any) -> tuple[Any, Any]:
-    return activity.add(readable(array)), activity.dead_unit_rate()
+    return activity.add(array), activity.dead_unit_rate()
 
 
 def _norm_of_all(arrays: Sequence[Any]) -> list[Any]:

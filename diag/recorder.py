@@ -152,12 +152,11 @@ class Recorder:
             raise ValueError(
                 f"watch needs a name of its own for each pair, got {name!r} a second time; pass name="
             )
-        measure = Measure(self._own, self._omit, self._guard, f"{name}." if name else "")
+        measure = Measure(self._own, self._omit, self._guard.attempt, f"{name}." if name else "")
 
         def hear(event: Event) -> None:
             subject = "" if isinstance(event.subject, tuple) else event.subject
-            with self._guard(f"measure of {event.kind}", subject):
-                measure.hear(event)
+            self._guard.attempt(f"measure of {event.kind}", subject, measure.hear, event)
 
         capture = open_capture(
             model,
@@ -169,7 +168,7 @@ class Recorder:
             after_step=self._on_after_step,
             tell=self._tell_of_capture,
             work=self._guard,
-            wants=measure.wants,
+            wants=measure.wants | ({"moved_weight"} if self._world_size > 1 else set()),
         )
         measure.learn(capture.layers)
         measure.has_copies = self._has_copies(capture)

@@ -64,9 +64,11 @@ def readable(array: Array) -> Array:
     """
     if isinstance(array, _OF_NUMPY):
         return array
-    namespace = namespace_of(array)
+    # Only torch's have this attribute, and it answers in a tenth of the time of the standard's questions.
+    if getattr(array, "is_cpu", False):
+        return _numpy_view(array.detach() if array.requires_grad else array)
     array = detached(array)
-    return _numpy_view(namespace, array) if str(device(array)) == "cpu" else array
+    return np.asarray(array) if str(device(array)) == "cpu" else array
 
 
 def returned(result: Array, given: Array) -> Array:
@@ -222,11 +224,11 @@ def _norms_on_host(arrays: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
     return found
 
 
-def _numpy_view(namespace: Any, array: Array) -> NDArray[Any]:
+def _numpy_view(tensor: Array) -> NDArray[Any]:
     try:
-        return np.asarray(array)
+        return tensor.numpy()
     except TypeError:  # NumPy has no bfloat16.
-        return np.asarray(namespace.astype(array, namespace.float32))
+        return tensor.float().numpy()
 
 
 def _flat(array: NDArray[Any]) -> NDArray[Any]:

@@ -11,16 +11,11 @@ from probes.activations import activation_mean, activation_rms, non_finite_count
 from probes.arrays import (
     FLOATS,
     Array,
-    is_in_range,
     norm_on_host,
     norms,
     readable,
-    sum_of_squares_on_host,
 )
 from probes.gradients import combined_norm
-
-# Entries of two arrays and of a third between them that a core's cache holds.
-_PIECE = 1 << 16
 
 # Squares of norms within these neither overflow nor lose digits.
 _SAFE = (1e-150, 1e150)
@@ -65,6 +60,26 @@ def moments(activation: Array) -> Moments:
     return Moments(mean, size / math.sqrt(seen.size), _count_behind(size, seen))
 
 
+def norms_one_by_one(arrays: Sequence[Array]) -> list[Any]:
+    """`norms`, as plain numbers where the arrays are on the host, and otherwise as one array of their library.
+
+    Args:
+        arrays: At least one array, all of one library.
+
+    Returns:
+        What `to_host` makes into the norms, in their order.
+
+    Raises:
+        ValueError: If there are no arrays.
+
+    Example:
+        >>> norms_one_by_one([np.array([3.0, 4.0]), np.array([0.0, 2.0])])
+        [5.0, 2.0]
+    """
+    found = norms([readable(array) for array in arrays])
+    return found.tolist() if isinstance(found, np.ndarray) else [found]
+
+
 def norms_and_non_finite_counts(arrays: Sequence[Array]) -> list[Array]:
     """`norms`, and `non_finite_count` of each array.
 
@@ -90,35 +105,6 @@ def norms_and_non_finite_counts(arrays: Sequence[Array]) -> list[Array]:
     return [*sizes, *map(_count_behind, sizes, seen)]
 
 
-def norms_before_and_of_change(before: Sequence[Array], after: Sequence[Array]) -> list[Array]:
-    """`norms` of arrays before a step, and of what the step added to them.
-
-    The change is never laid down as a whole: it is squared, piece by piece, while it is in a core's cache.
-
-    Args:
-        before: At least one array, all of one library.
-        after: As many, of the same shapes and types.
-
-    Returns:
-        The norms of ``before``, then those of ``after - before``: numbers on the host where the arrays are
-        there, and otherwise two 1-D arrays of their library.
-
-    Raises:
-        ValueError: If there are no arrays.
-
-    Example:
-        >>> norms_before_and_of_change([np.array([3.0, 4.0])], [np.array([3.0, 6.0])])
-        [5.0, 2.0]
-    """
-    old, new = [readable(array) for array in before], [readable(array) for array in after]
-    if not all(type(array) is np.ndarray for array in old):
-        return [norms(old), norms([late - early for early, late in zip(old, new, strict=True)])]
-    pairs = list(zip(old, new, strict=True))
-    with np.errstate(all="ignore"):
-        found = [_norm_before_and_of_change(*pair) for pair in pairs]
-    return [size for size, _ in found] + [size for _, size in found]
-
-
 def combined_norms(norms: NDArray[np.float64], starts: Sequence[int]) -> NDArray[np.float64]:
     """`combined_norm` of each of several groups that lie one behind the other.
 
@@ -136,21 +122,6 @@ def combined_norms(norms: NDArray[np.float64], starts: Sequence[int]) -> NDArray
     if np.all((norms > _SAFE[0]) & (norms < _SAFE[1])):
         return np.sqrt(np.add.reduceat(norms * norms, starts))
     return np.array([combined_norm(group) for group in np.split(norms, starts[1:])])
-
-
-def _norm_before_and_of_change(before: NDArray[Any], after: NDArray[Any]) -> tuple[float, float]:
-    order: Any = "K" if before.strides == after.strides else "C"
-    old, new = before.ravel(order=order), after.ravel(order=order)
-    spare = np.empty(min(old.size, _PIECE), np.result_type(old, new))
-    of_old = of_change = 0.0
-    for start in range(0, old.size, _PIECE):
-        early = old[start : start + _PIECE]
-        change = np.subtract(new[start : start + _PIECE], early, out=spare[: early.size])
-        of_old += sum_of_squares_on_host(early)
-        of_change += sum_of_squares_on_host(change)
-    if is_in_range(of_old) and is_in_range(of_change):
-        return math.sqrt(of_old), math.sqrt(of_change)
-    return norm_on_host(before), norm_on_host(after - before)
 
 
 def _count_behind(size: float, array: Any) -> Any:

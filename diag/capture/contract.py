@@ -17,9 +17,9 @@ class Capture(Protocol):
     """Listens to one model and its optimiser, and tells events while `listening` is true.
 
     A recorded step tells, in this order: ``activation`` of each layer as it runs, ``input`` of the
-    network, ``prediction``, ``target`` and ``loss`` where a criterion is watched, ``gradient`` before the
-    optimiser moves and ``move`` after it. Who wants them is also told ``output_gradient`` in the backward
-    pass, ``weight`` before ``gradient``, and ``update`` after ``move``. ``before_step`` and ``after_step`` are
+    network, ``prediction``, ``target`` and ``loss`` where a criterion is watched, ``weight`` and ``gradient``
+    before the optimiser moves and ``update`` after it. Who wants them is also told ``output_gradient`` in the
+    backward pass, and ``moved_weight`` before ``update``. ``before_step`` and ``after_step`` are
     signalled at every step, recorded or not. An evaluation between steps is not told. An optimiser that
     computes the gradient itself, from a closure, tells ``gradient`` after it has moved. ``gradient``
     is what the optimiser gets; where gradients turned out to be clipped, those of later steps are told before

@@ -159,8 +159,7 @@ class Capture:
         with self._work("capture of the optimiser's step", self.name):
             for kept, weight in zip(self._before, self._weights(), strict=True):
                 np.copyto(kept, weight)
-            if "weight" in self._wants:
-                self._hear(Event("weight", tuple(self._parameters), self._weights()))
+            self._hear(Event("weight", tuple(self._parameters), self._before))
             with_gradient = {name: p for name, p in self._parameters.items() if p.grad is not None}
             gradients = [parameter.grad.array for parameter in with_gradient.values()]  # type: ignore[union-attr]
             self._hear(Event("gradient", tuple(with_gradient), gradients))
@@ -169,11 +168,11 @@ class Capture:
         if self._listening:
             with self._work("capture of the optimiser's step", self.name):
                 names, weights = tuple(self._parameters), self._weights()
-                self._hear(Event("move", names, (self._before, weights)))
-                if "update" in self._wants:
-                    for kept, weight in zip(self._before, weights, strict=True):
-                        np.subtract(weight, kept, out=kept)
-                    self._hear(Event("update", names, self._before))
+                if "moved_weight" in self._wants:
+                    self._hear(Event("moved_weight", names, weights))
+                for kept, weight in zip(self._before, weights, strict=True):
+                    np.subtract(weight, kept, out=kept)
+                self._hear(Event("update", names, self._before))
                 self._tell_unheard()
         self._after_step(self)
 

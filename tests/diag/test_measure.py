@@ -1,7 +1,5 @@
 """From events to readings: every number equals the one that plain NumPy gives."""
 
-from contextlib import nullcontext
-
 import numpy as np
 import pytest
 
@@ -18,8 +16,12 @@ LAYERS = (
 )
 
 
-def make(own=(), omit=(), guard=lambda *_: nullcontext(), prefix=""):
-    measure = Measure([probes.probe_of(f) for f in own], omit, guard, prefix)
+def unguarded(_work, _subject, function, argument):
+    return function(argument)
+
+
+def make(own=(), omit=(), attempt=unguarded, prefix=""):
+    measure = Measure([probes.probe_of(f) for f in own], omit, attempt, prefix)
     measure.learn(LAYERS)
     return measure
 
@@ -73,7 +75,8 @@ def test_a_step_of_the_optimiser_gives_norms_ratios_and_depth(rng):
     updates = [-0.1 * g for g in gradients]
     measure = make()
     measure.hear(Event("gradient", names, gradients))
-    measure.hear(Event("move", names, (weights, [w + u for w, u in zip(weights, updates, strict=True)])))
+    measure.hear(Event("weight", names, weights))
+    measure.hear(Event("update", names, updates))
     found = taken(measure)
     norm = np.linalg.norm
     for name, w, g in zip(names, weights, gradients, strict=True):
@@ -99,7 +102,8 @@ def test_depth_is_the_order_of_execution_not_of_declaration():
 
 def test_a_weight_of_zero_has_no_update_ratio_rather_than_an_infinite_one():
     measure = make()
-    measure.hear(Event("move", ("fc1.bias",), ([np.zeros(4)], [np.ones(4)])))
+    measure.hear(Event("weight", ("fc1.bias",), [np.zeros(4)]))
+    measure.hear(Event("update", ("fc1.bias",), [np.ones(4)]))
     assert np.isnan(taken(measure)["parameters", "update_ratio", "fc1.bias"])
 
 
@@ -135,7 +139,8 @@ def test_what_is_omitted_is_neither_measured_nor_read(monkeypatch):
     monkeypatch.setattr(probes, "activation_mean", lambda _: pytest.fail("measured"))
     measure = make(omit=("activation_mean", "update_ratio"))
     measure.hear(Event("activation", "fc1", np.ones((2, 4))))
-    measure.hear(Event("move", ("fc1.bias",), ([np.ones(4)], [np.full(4, 2.0)])))
+    measure.hear(Event("weight", ("fc1.bias",), [np.ones(4)]))
+    measure.hear(Event("update", ("fc1.bias",), [np.ones(4)]))
     assert {name for _, name, _ in taken(measure)}.isdisjoint({"activation_mean", "update_ratio"})
 
 
@@ -185,7 +190,7 @@ def test_a_probe_of_the_users_own_is_read_for_every_layer_or_parameter():
     ("probe", "message"), [(broken, "I am broken"), (talkative, "needs to return one number")]
 )
 def test_a_failing_probe_leaves_no_number_and_spares_the_others(probe, message):
-    measure = make(own=(probe, largest_entry), guard=Guard(lambda *_: None))
+    measure = make(own=(probe, largest_entry), attempt=Guard(lambda *_: None).attempt)
     with pytest.warns(DiagWarning, match=f"{probe.__name__} failed at 'fc1'.*{message}"):
         measure.hear(Event("activation", "fc1", np.ones((2, 4))))
     found = taken(measure)

@@ -243,8 +243,7 @@ class Capture:
             if not self._listening:
                 return
             self._keep_weights()
-            if "weight" in self._wants:
-                self._hear(Event("weight", tuple(self._trained), list(map(lent, self._weights()))))
+            self._hear(Event("weight", tuple(self._trained), list(map(lent, self._before))))
             if _closure(arguments, named) is None:
                 self._hear_gradients()
 
@@ -254,11 +253,11 @@ class Capture:
                 if _closure(arguments, named) is not None:
                     self._hear_gradients()
                 names, weights = tuple(self._trained), self._weights()
-                self._hear(Event("move", names, (list(map(lent, self._before)), list(map(lent, weights)))))
-                if "update" in self._wants:
-                    for kept, weight in zip(self._before, weights, strict=True):
-                        torch.sub(weight, kept, out=kept)
-                    self._hear(Event("update", names, list(map(lent, self._before))))
+                if "moved_weight" in self._wants:
+                    self._hear(Event("moved_weight", names, list(map(lent, weights))))
+                for kept, weight in zip(self._before, weights, strict=True):
+                    torch.sub(weight, kept, out=kept)
+                self._hear(Event("update", names, list(map(lent, self._before))))
                 self._tell_unheard()
         if self._passes is not None:
             self._passes.end_step()

@@ -8,7 +8,7 @@ graph, and nothing to recompile when listening begins or ends.
 from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any, NamedTuple, Protocol, cast
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, ref
 
 import torch
 from torch import nn
@@ -68,12 +68,13 @@ class Hearing:
     def __init__(self, listener: Listener, device: torch.device) -> None:
         self.number = next(_NUMBERS)
         self.token = torch.zeros((), device=device)
+        self._listener = ref(listener)
         _LISTENERS[self.number] = listener
 
     def tell(self, remarks: Sequence[Remark]) -> None:
         """Passes on what was heard; called while compiling, it sees to it that the graph does."""
         if not torch.compiler.is_compiling():
-            listener = _LISTENERS.get(self.number)
+            listener = self._listener()
             if listener is not None:
                 listener.on_heard(remarks)
         elif torch.is_grad_enabled():
@@ -84,7 +85,7 @@ class Hearing:
 
     def enter(self) -> None:
         """Passes on that the network is about to run."""
-        listener = None if torch.compiler.is_compiling() else _LISTENERS.get(self.number)
+        listener = None if torch.compiler.is_compiling() else self._listener()
         if listener is not None:
             listener.on_enter()
 

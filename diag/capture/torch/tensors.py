@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
+
 
 def first_tensor(value: Any) -> torch.Tensor | None:
     """The first tensor in a module's output or inputs, which is what the module says.
@@ -24,6 +26,9 @@ def on_this_rank(tensor: torch.Tensor) -> torch.Tensor:
 
     Whatever else is computed of such a tensor may wait for the other ranks, and one of them may be gone.
     """
+    # Asked for what it lacks, a tensor takes longer to answer than all else that is done to it here.
+    if type(tensor) in _PLAIN:
+        return tensor
     to_local = getattr(tensor, "to_local", None)
     return tensor if to_local is None else to_local()
 

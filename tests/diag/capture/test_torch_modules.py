@@ -28,7 +28,7 @@ def heard_of(train):
 
     train(watch)
     events = heard[0].events
-    first = [kind for kind, _, _ in events].index("move")
+    first = [kind for kind, _, _ in events].index("update")
     return events[: first + 1]
 
 
