@@ -39,6 +39,7 @@ _CATEGORIES: dict[Axis, str] = {
     "network": "Network",
 }
 _LARGEST_EXACT_INTEGER = 2**53
+_STEPS_THAT_WAIT = 64
 
 
 class Board:
@@ -72,9 +73,10 @@ class Board:
         self._layout = _Layout()
         self._columns: Columns | None = None
         self._tags = _Tags([])
+        self._waiting: list[tuple[float, int, NDArray[np.float64]]] = []
         hyperparameters = dict(_flatten(config))
         version = event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2")
-        self._write_record(version.SerializeToString())
+        self._file.write(_record(version.SerializeToString()))
         self._write_summary(0, [_experiment(hyperparameters), _session_start(hyperparameters)])
         self.flush()
 
@@ -90,15 +92,21 @@ class Board:
             ValueError: If the board is closed.
             OSError: If the file cannot be written.
         """
+        self._check_open(step)
         if not isinstance(readings, Readings):
             self._notice(step, readings)
             self._write_pairs(step, [pair for reading in readings for pair in _tagged(reading)])
             return
         if readings.columns is not self._columns:
+            self._write_waiting()
             self._notice(step, readings)
             self._tags = _Tags(tag for reading in readings for tag, _ in _tagged(reading))
             self._columns = readings.columns
-        self._write_event(step, self._tags.summary(readings.values))
+        # Nothing is done at once that can be done for many steps in a row.
+        self._waiting.append((time.time(), step, readings.values))
+        if len(self._waiting) == _STEPS_THAT_WAIT:
+            self._write_waiting()
+        self._flush_if_due()
 
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
         """Write the user's scalars under their own names, as one event.
@@ -120,8 +128,13 @@ class Board:
             ValueError: If the board is closed.
             OSError: If the file cannot be written.
         """
+        self._write_waiting()
         self._file.flush()
         self._flushed_at = time.monotonic()
+
+    def _flush_if_due(self) -> None:
+        if time.monotonic() - self._flushed_at >= self._flush_seconds:
+            self.flush()
 
     def close(self, status: str = "finished") -> None:
         """Write how the session ended and close the file; a second call does nothing.
@@ -149,21 +162,23 @@ class Board:
         self._write_event(step, _summary(values))
 
     def _write_event(self, step: int, summary: bytes) -> None:
-        """Write an event of the summary that is given, encoded as a field of it."""
+        self._check_open(step)
+        self._write_waiting()
+        if summary:
+            self._file.write(_event(time.time(), step, summary))
+        self._flush_if_due()
+
+    def _write_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for wall_time, step, numbers in waiting:
+            if summary := self._tags.summary(numbers):
+                self._file.write(_event(wall_time, step, summary))
+
+    def _check_open(self, step: int) -> None:
         if self._file.closed:
             raise ValueError(
                 f"Board needs an open file to write step {step}; it was closed: make a new Board"
             )
-        if summary:
-            # Encoded fields may be put one behind the other: together they are one message.
-            self._write_record(
-                event_pb2.Event(wall_time=time.time(), step=step).SerializeToString() + summary
-            )
-
-    def _write_record(self, data: bytes) -> None:
-        self._file.write(_record(data))
-        if time.monotonic() - self._flushed_at >= self._flush_seconds:
-            self.flush()
 
 
 def _create_event_file(folder: Path) -> BinaryIO:
@@ -339,6 +354,12 @@ def _hparams_value(tag: str, data: Any) -> Any:
         metadata=hparams_metadata.create_summary_metadata(data),
         tensor=hparams_metadata.NULL_TENSOR,
     )
+
+
+def _event(wall_time: float, step: int, summary: bytes) -> bytes:
+    """A record of an event with the summary that is given, encoded as a field of it."""
+    # Encoded fields may be put one behind the other: together they are one message.
+    return _record(event_pb2.Event(wall_time=wall_time, step=step).SerializeToString() + summary)
 
 
 def _record(data: bytes) -> bytes:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from diag.events import Axis, Happening, Model, Reading
+from diag.events import Axis, Happening, Model, Reading, Readings
 from diag.log.compaction import compact
 from diag.log.live import LiveFile, Rows
 from diag.log.rows import AxisRows, CurvatureRows, HappeningRows, ScalarRows, kept
@@ -72,6 +72,7 @@ class LogWriter:
         self._warm_up, self._chunk_rows = warm_up, chunk_rows
         self._clock, self._flush_seconds, self._flushed_at = clock, flush_seconds, clock()
         self._warm: list[tuple[int, list[Reading]]] = []
+        self._waiting: list[tuple[int, Readings]] = []
         self._schema: Schema = {}
         self._rows: dict[Axis, AxisRows] = {}
         self._scalars, self._happenings = ScalarRows(), HappeningRows()
@@ -95,7 +96,11 @@ class LogWriter:
         """
         if not self._is_open():
             return
-        if self._file is not None:
+        if self._file is not None and isinstance(readings, Readings):
+            # Nothing is done at once that can be done for many steps in a row.
+            self._waiting.append((step, readings))
+        elif self._file is not None:
+            self._put_waiting()
             self._put(step, readings)
         else:
             self._warm.append((step, [kept(reading) for reading in readings]))
@@ -176,6 +181,11 @@ class LogWriter:
         for step, readings in warm:
             self._put(step, readings)
 
+    def _put_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for step, readings in waiting:
+            self._put(step, readings)
+
     def _put(self, step: int, readings: Sequence[Reading]) -> None:
         of_axis = by_axis(readings)
         if not all(axis in self._rows and self._rows[axis].fit(some) for axis, some in of_axis.items()):
@@ -214,7 +224,9 @@ class LogWriter:
         self._file = None
 
     def _flush_if_due(self) -> None:
-        is_full = self._scalars.is_full or self._happenings.is_full
+        is_full = (
+            self._scalars.is_full or self._happenings.is_full or len(self._waiting) == self._chunk_rows
+        )
         is_due = self._file is not None and self._clock() - self._flushed_at >= self._flush_seconds
         if is_full or is_due:
             self._commit()
@@ -222,6 +234,7 @@ class LogWriter:
     def _commit(self) -> None:
         if self._file is None and (self._warm or self._scalars.count or self._happenings.count):
             self._start()
+        self._put_waiting()
         if self._file is not None:
             tables: list[Rows] = [*self._rows.values(), self._scalars, self._happenings]
             with self._dying_of_failure("write"):
