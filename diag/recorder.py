@@ -254,23 +254,31 @@ class Recorder:
     def _is_recorded(self) -> bool:
         return self._is_open and self._step % self._every == 0
 
+    # Between recorded steps these two run at every step: there they do nothing but ask.
+
     def _on_before_step(self, capture: Capture) -> None:
+        due = [each for each in self._curvatures if self._step % each.every == 0]
+        if not due and not self._is_recorded():
+            return
         with self._guard("start of a step", capture.name):
             watched = next(watched for watched in self._watched if watched.capture is capture)
             watched.learning_rates = tuple(float(group["lr"]) for group in capture.hyperparameters())
-            for curvature in self._curvatures:
-                if curvature.watched is watched and self._step % curvature.every == 0:
+            for curvature in due:
+                if curvature.watched is watched:
                     self._readings += _measure_curvature(curvature, self._guard)
 
     def _on_after_step(self, capture: Capture) -> None:
         if not self._watched or capture is not self._watched[0].capture:
             return
-        with self._guard("end of a step", capture.name):
-            self._end_step()
+        if self._readings or self._is_recorded():
+            with self._guard("end of a step", capture.name):
+                self._end_step()
         self._step += 1
-        with self._guard("change of listening", capture.name):
-            for watched in self._watched:
-                watched.capture.listening = self._is_recorded()
+        listening = self._is_recorded()
+        for watched in self._watched:
+            if watched.capture.listening != listening:
+                with self._guard("change of listening", capture.name):
+                    watched.capture.listening = listening
 
     def _end_step(self) -> None:
         curvature, self._readings = self._readings, []

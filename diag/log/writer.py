@@ -57,7 +57,7 @@ class LogWriter:
         describe: Callable[[], Model],
         rank: int = 0,
         warm_up: int = 2,
-        chunk_rows: int = 64,
+        chunk_rows: int = 256,
         flush_seconds: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ):
