@@ -22,8 +22,8 @@ class Capture(Protocol):
     backward pass, and ``moved_weight`` before ``update``. ``before_step`` and ``after_step`` are
     signalled at every step, recorded or not. An evaluation between steps is not told. An optimiser that
     computes the gradient itself, from a closure, tells ``gradient`` after it has moved. ``gradient``
-    is what the optimiser gets; where gradients turned out to be clipped, those of later steps are told before
-    that too, as ``unclipped_gradient``.
+    is what the optimiser gets; where gradients were clipped, ``unclipped_gradient`` goes before it, with one
+    array, the norm that each had before: the gradients themselves are gone when it shows that they were clipped.
 
     What cannot be heard is told as a happening of the kind ``unseen``: the name of a layer and the reason,
     or no name where nothing of the forward pass was heard.

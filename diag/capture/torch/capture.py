@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from diag.capture.contract import Hear, Signal, Tell, Work
 from diag.capture.torch import layers
+from diag.capture.torch.clipping import Clipping
 from diag.capture.torch.curvature import Product, make_hvp
 from diag.capture.torch.ears import CriterionEar, EntranceEar, Hearing, LayerEar, NetworkEar, Remark
 from diag.capture.torch.passes import BackwardPasses
@@ -67,10 +68,9 @@ class Capture:
             optimizer.register_step_post_hook(self._on_post_step),
         ]
         self._passes = self._count_passes()
+        self._clipping = self._passes and Clipping(model, self._passes, tell, name)
         self._listening = False
         self._is_running = False
-        self._is_clipped = False
-        self._told_scaled = False
         self._has_heard = False
         self._told_nothing_heard = False
         self._told_unheard = False
@@ -239,19 +239,17 @@ class Capture:
     def _on_pre_step(self, _optimizer: Any, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> None:
         self._before_step(self)
         with self._work("capture of the optimiser's step", self.name), torch.no_grad():
-            self._notice_clipping()
-            if not self._listening:
-                return
-            self._keep_weights()
-            self._hear(Event("weight", tuple(self._trained), list(map(lent, self._before))))
+            if self._listening:
+                self._keep_weights()
+                self._hear(Event("weight", tuple(self._trained), list(map(lent, self._before))))
             if _closure(arguments, named) is None:
-                self._hear_gradients()
+                self._on_final_gradients()
 
     def _on_post_step(self, _optimizer: Any, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> None:
-        if self._listening:
-            with self._work("capture of the optimiser's step", self.name), torch.no_grad():
-                if _closure(arguments, named) is not None:
-                    self._hear_gradients()
+        with self._work("capture of the optimiser's step", self.name), torch.no_grad():
+            if _closure(arguments, named) is not None:
+                self._on_final_gradients()
+            if self._listening:
                 names, weights = tuple(self._trained), self._weights()
                 if "moved_weight" in self._wants:
                     self._hear(Event("moved_weight", names, list(map(lent, weights))))
@@ -276,37 +274,26 @@ class Capture:
         torch._foreach_copy_(self._before, weights)
 
     def _on_backward_end(self) -> None:
-        """Lends the gradients before they are clipped, once it is known that they are."""
-        if self._listening and self._is_clipped:
+        if self._listening and self._clipping is not None and self._clipping.is_awaited:
             with self._work("capture of gradients before clipping", self.name), torch.no_grad():
-                gradients = self._gradients()
-                self._hear(Event("unclipped_gradient", tuple(gradients), list(gradients.values())))
-
-    def _notice_clipping(self) -> None:
-        """Looks, without reading a number, whether gradients were changed between backward pass and step."""
-        # Between several ranks they are changed by being averaged, whoever wraps the network that is watched.
-        is_distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-        if is_distributed or self._is_clipped or self._told_scaled or self._passes is None:
-            return
-        if not self._passes.has_changed:
-            return
-        self._told_scaled = self._passes.is_scaled or hasattr(self._optimizer, "grad_scale")
-        self._is_clipped = not self._told_scaled
-        if self._told_scaled:
-            why = "before clipping, gradients are scaled by a factor that is not known here"
-            self._tell("unseen", f"{self.name}.gradient_norm_before_clipping".lstrip("."), why)
+                self._clipping.keep(self._gradients().values())
 
     def _gradients(self) -> dict[str, torch.Tensor]:
         return {name: lent(p.grad) for name, p in self._trained.items() if p.grad is not None}
 
-    def _hear_gradients(self) -> None:
-        gradients = self._gradients()
-        arrays = list(gradients.values())
-        # A fused optimiser unscales gradients itself, while it moves.
-        scale = getattr(self._optimizer, "grad_scale", None)
-        if scale is not None:
-            arrays = [gradient / scale for gradient in arrays]
-        self._hear(Event("gradient", tuple(gradients), arrays))
+    def _on_final_gradients(self) -> None:
+        """Gradients are as the optimiser gets them."""
+        gradients = self._gradients() if self._listening else {}
+        norms = None if self._clipping is None else self._clipping.norms(len(gradients))
+        if norms is not None:
+            self._hear(Event("unclipped_gradient", ("",), [norms]))
+        if self._listening:
+            arrays = list(gradients.values())
+            # A fused optimiser unscales gradients itself, while it moves.
+            scale = getattr(self._optimizer, "grad_scale", None)
+            if scale is not None:
+                arrays = [gradient / scale for gradient in arrays]
+            self._hear(Event("gradient", tuple(gradients), arrays))
 
     # ------------------------------------------------------------------------------- unheard
 

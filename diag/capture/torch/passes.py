@@ -1,7 +1,8 @@
 """Backward passes beside steps: several make one step where gradients are accumulated, some make none."""
 
+import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from weakref import ref
 
 import torch
@@ -10,6 +11,8 @@ from diag.capture.contract import Tell, Work
 
 # How `GradScaler` finds out, at each of its steps, whether an optimiser unscales gradients by itself.
 QUESTION = "_step_supports_amp_scaling"
+# An attribute of an optimiser that calls it when its gradients are whole, and not yet clipped.
+ANNOUNCEMENT = "on_whole_gradients"
 
 
 class BackwardPasses:
@@ -24,11 +27,12 @@ class BackwardPasses:
         tell: As `diag.capture.contract` describes it.
         work: Likewise.
         name: The watched pair's.
-        on_end: Called at the end of each pass.
+        on_end: Called when all gradients of a pass are there.
 
     Attributes:
         count: Passes since the last step.
         is_scaled: Whether this step's gradients went through a `GradScaler`.
+        scale: The factor by which it had scaled the loss, as a tensor; None where it is not known.
     """
 
     def __init__(
@@ -52,23 +56,43 @@ class BackwardPasses:
         self._version = 0
         self.count = 0
         self.is_scaled = False
+        self.scale: torch.Tensor | None = None
         hooked: Any = parameter  # torch has no types for its hooks
         self._handle = hooked.register_post_accumulate_grad_hook(self._on_gradient)
-        self._answers = not hasattr(optimizer, QUESTION)
-        if self._answers:
-            setattr(optimizer, QUESTION, _No(self._on_question))
+        # What stands for an optimiser of another framework is handed gradients, and says itself when it is.
+        self._is_announced = hasattr(optimizer, ANNOUNCEMENT)
+        if self._is_announced:
+            setattr(optimizer, ANNOUNCEMENT, self._end)
+        self._undo = _listen_to_question(optimizer, self._on_question)
 
-    def _on_gradient(self, parameter: torch.Tensor) -> None:
+    def _on_gradient(self, _parameter: torch.Tensor) -> None:
         with self._work("count of backward passes", self._name):
             self._tell_skipped()
             self.count += 1
-            if parameter.grad is not None:
-                self._gradient, self._version = ref(parameter.grad), parameter.grad._version
-            # Other gradients are yet to come; the engine calls back when all are there.
-            torch.autograd.Variable._execution_engine.queue_callback(self._on_end)
+            if not self._is_announced:
+                # Other gradients are yet to come; the engine calls back when all are there.
+                _when_backward_ends(self._on_last_gradient)
 
-    def _on_question(self) -> None:
-        self.is_scaled = True
+    def _on_last_gradient(self) -> None:
+        with self._work("count of backward passes", self._name):
+            # Ranks average gradients in a callback of their own, which stands in the queue by now.
+            _when_backward_ends(self._end)
+
+    def _end(self) -> None:
+        """All gradients of a pass are there; what changes them from here on is clipping."""
+        with self._work("count of backward passes", self._name):
+            gradient = self._parameter.grad
+            if gradient is not None:
+                self._gradient, self._version = ref(gradient), gradient._version
+            self._on_end()
+
+    def _on_question(self, asker: Any) -> None:
+        with self._work("count of backward passes", self._name):
+            self.is_scaled = True
+            if isinstance(asker, torch.amp.GradScaler):
+                # Ours, scaled like a loss: asked for its scale, a scaler waits for the device.
+                one = torch.ones((), device=self._parameter.device)
+                self.scale = cast(torch.Tensor, asker.scale(one))
 
     def _tell_skipped(self) -> None:
         if self.is_scaled:
@@ -76,7 +100,7 @@ class BackwardPasses:
             self._tell(
                 "skipped_step", self._name, f"GradScaler skipped a step, number {self._skipped} of this run"
             )
-            self.count, self.is_scaled = 0, False
+            self._begin_anew()
 
     @property
     def has_changed(self) -> bool:
@@ -94,22 +118,47 @@ class BackwardPasses:
                 f"{self.count} backward passes went into this step; activations are of its last forward pass"
             )
             self._tell("accumulation", self._name, message)
-        self.count, self.is_scaled = 0, False
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self.count, self.is_scaled, self.scale = 0, False, None
 
     def close(self) -> None:
         """Lets go of the parameter and of the optimiser."""
         self._tell_skipped()
         self._handle.remove()
-        if self._answers:
-            delattr(self._optimizer, QUESTION)
+        self._undo()
+        if self._is_announced:
+            setattr(self._optimizer, ANNOUNCEMENT, lambda: None)
 
 
-class _No:
-    """Is false, and says when it is asked."""
+def _when_backward_ends(function: Callable[[], None]) -> None:
+    torch.autograd.Variable._execution_engine.queue_callback(function)
 
-    def __init__(self, on_question: Callable[[], None]) -> None:
+
+def _listen_to_question(
+    optimizer: torch.optim.Optimizer, on_question: Callable[[Any], None]
+) -> Callable[[], None]:
+    """Answers the question as the optimiser would, and says who asked; gives what undoes it."""
+    own = vars(optimizer).get(QUESTION)
+    setattr(optimizer, QUESTION, _Answer(bool(getattr(optimizer, QUESTION, False)), on_question))
+
+    def undo() -> None:
+        delattr(optimizer, QUESTION)
+        if own is not None:
+            setattr(optimizer, QUESTION, own)
+
+    return undo
+
+
+class _Answer:
+    """Is true or false, and says when it is asked, and by whom."""
+
+    def __init__(self, answer: bool, on_question: Callable[[Any], None]) -> None:
+        self._answer = answer
         self._on_question = on_question
 
     def __bool__(self) -> bool:
-        self._on_question()
-        return False
+        # The scaler hands itself to nobody, but it is its own method that asks.
+        self._on_question(sys._getframe(1).f_locals.get("self"))
+        return self._answer

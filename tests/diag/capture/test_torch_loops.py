@@ -18,6 +18,10 @@ def gradient_of_all(model, scale=1.0):
     return [g.norm().item() for g in torch.autograd.grad(loss, list(model.parameters()))]
 
 
+def norm_of_all(model, scale=1.0):
+    return np.linalg.norm(gradient_of_all(model, scale))
+
+
 def first_gradients(log):
     return log.series("gradient_norm", of="parameters").values[0]
 
@@ -39,25 +43,70 @@ def test_the_gradient_is_the_clipped_one_and_its_norm_before_is_recorded_beside_
     log = log_of(traps.clipping)
     assert np.allclose(log.series("gradient_norm", of="network").values, 0.5, rtol=1e-5)
     before = log.series("gradient_norm_before_clipping").values[:, 0]
-    # At the first step it is not yet known that somebody will clip.
-    assert np.isnan(before[0])
+    assert before[0] == pytest.approx(norm_of_all(traps.mlp(), scale=100.0), rel=1e-12)
     models = []
     traps.clipping(lambda model, _: models.append(model), steps=1)
-    assert before[1] == pytest.approx(np.linalg.norm(gradient_of_all(models[0], scale=100.0)), rel=1e-12)
+    assert before[1] == pytest.approx(norm_of_all(models[0], scale=100.0), rel=1e-12)
     assert before[2] > 0.5
+
+
+def test_of_accumulated_gradients_the_norm_before_clipping_is_that_of_their_sum(log_of):
+    log = log_of(traps.accumulated_and_clipped)
+    before = log.series("gradient_norm_before_clipping").values[0, 0]
+    assert before == pytest.approx(norm_of_all(traps.mlp()), rel=1e-12)
+
+
+def test_gradients_that_are_clipped_inside_of_a_closure_are_seen_before_too(log_of):
+    log = log_of(traps.clipped_in_closure)
+    assert np.allclose(log.series("gradient_norm", of="network").values, 0.05, rtol=1e-5)
+    before = log.series("gradient_norm_before_clipping").values[:, 0]
+    assert before[0] == pytest.approx(norm_of_all(traps.mlp()), rel=1e-12)
+    assert (before > 0.05).all()
+
+
+def test_who_clips_only_now_and_then_is_followed_from_the_first_time_on(log_of):
+    log = log_of(traps.clipped_at_times)
+    before, after = (
+        log.series(name, of="network").values[:, 0]
+        for name in ("gradient_norm_before_clipping", "gradient_norm")
+    )
+    assert np.isnan(before[:2]).all()
+    # At the first time of all nobody was waiting for it any more.
+    assert after[1] == pytest.approx(0.05, rel=1e-5)
+    assert before[2] == pytest.approx(after[2], rel=1e-12)
+    assert before[3] > after[3]
 
 
 def test_where_nothing_is_clipped_there_is_no_norm_before(log_of):
     assert "gradient_norm_before_clipping" not in log_of(traps.accumulation)
 
 
-def test_the_norm_before_clipping_of_a_scaled_loss_is_left_out_and_told(log_of):
-    log = log_of(traps.scaled_and_clipped)
+@pytest.mark.parametrize(
+    "train", [traps.scaled_and_clipped, traps.scaled_fused_and_clipped], ids=["unfused", "fused"]
+)
+def test_the_norm_before_clipping_of_a_scaled_loss_is_the_unscaled_one(log_of, train):
+    log = log_of(train)
+    before = log.series("gradient_norm_before_clipping").values[:, 0]
+    assert before[0] == pytest.approx(norm_of_all(traps.mlp()), rel=1e-5)
+    assert (before > 0.05).all()
+    assert np.allclose(log.series("gradient_norm", of="network").values, 0.05, rtol=1e-4)
+    assert told(log, "unseen") == []
+
+
+def test_a_scaler_that_is_none_of_torchs_hides_the_norm_before_clipping_and_the_log_says_so(log_of):
+    log = log_of(traps.scaled_by_another_and_clipped)
     assert "gradient_norm_before_clipping" not in log
     ((step, subject, message),) = told(log, "unseen")
     assert (step, subject) == (0, "gradient_norm_before_clipping")
     assert "scaled by a factor that is not known" in message
-    assert np.allclose(log.series("gradient_norm", of="network").values, 0.05, rtol=1e-4)
+
+
+def test_where_nobody_knows_when_all_gradients_are_there_the_norm_before_clipping_is_left_out(log_of):
+    log = log_of(traps.checkpointed_reentrant_and_clipped)
+    assert "gradient_norm_before_clipping" not in log
+    ((step, subject, message),) = told(log, "unseen")
+    assert (step, subject) == (0, "gradient_norm_before_clipping")
+    assert "a reentrant checkpoint runs a backward pass of its own; pass use_reentrant=False" in message
 
 
 @pytest.mark.parametrize("train", [traps.scaled, traps.scaled_fused], ids=["unfused", "fused"])

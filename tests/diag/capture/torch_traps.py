@@ -68,6 +68,32 @@ def clipping(watch, steps=3):
     return [model]
 
 
+def accumulated_and_clipped(watch):
+    model = mlp()
+    optimizer = sgd(model)
+    watch(model, optimizer)
+    for _ in range(3):
+        optimizer.zero_grad()
+        for x, y in zip(X.chunk(4), Y.chunk(4), strict=True):
+            (nn.functional.cross_entropy(model(x), y) / 4).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 0.05)
+        optimizer.step()
+    return [model]
+
+
+def clipped_at_times(watch):
+    model = mlp()
+    optimizer = sgd(model)
+    watch(model, optimizer)
+    for step in range(4):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(X), Y).backward()
+        if step % 2:
+            nn.utils.clip_grad_norm_(model.parameters(), 0.05)
+        optimizer.step()
+    return [model]
+
+
 def scaled(watch, optimizer_of=sgd, overflows=(0, 3), max_norm=None):
     """Five attempts, of which some overflow."""
     model = mlp().float()
@@ -89,6 +115,33 @@ def scaled_and_clipped(watch):
     return scaled(watch, overflows=(), max_norm=0.05)
 
 
+def scaled_fused_and_clipped(watch):
+    fused = lambda model: torch.optim.SGD(model.parameters(), lr=0.1, fused=True)  # noqa: E731
+    return scaled(watch, fused, overflows=(), max_norm=0.05)
+
+
+class AnotherScaler:
+    """Asks what GradScaler asks, and shares nothing else with it."""
+
+    def step(self, optimizer):
+        if not getattr(optimizer, "_step_supports_amp_scaling", False):
+            optimizer.step()
+
+
+def scaled_by_another_and_clipped(watch):
+    model = mlp()
+    optimizer = sgd(model)
+    watch(model, optimizer)
+    for _ in range(3):
+        optimizer.zero_grad()
+        (1024 * nn.functional.cross_entropy(model(X), Y)).backward()
+        for parameter in model.parameters():
+            parameter.grad /= 1024
+        nn.utils.clip_grad_norm_(model.parameters(), 0.05)
+        AnotherScaler().step(optimizer)
+    return [model]
+
+
 def scaled_fused(watch):
     return scaled(watch, lambda model: torch.optim.Adam(model.parameters(), fused=True))
 
@@ -103,13 +156,20 @@ def sgd_closure(watch):
     return closed(watch, model, sgd(model))
 
 
-def closed(watch, model, optimizer):
+def clipped_in_closure(watch):
+    model = mlp()
+    return closed(watch, model, sgd(model), max_norm=0.05)
+
+
+def closed(watch, model, optimizer, max_norm=None):
     watch(model, optimizer)
 
     def closure():
         optimizer.zero_grad()
         loss = nn.functional.cross_entropy(model(X), Y)
         loss.backward()
+        if max_norm:
+            nn.utils.clip_grad_norm_(model.parameters(), max_norm)
         return loss
 
     for _ in range(3):
@@ -226,6 +286,25 @@ def checkpointed_reentrant(watch):
     return checkpointed(watch, reentrant=True)
 
 
+def checkpointed_reentrant_and_clipped(watch):
+    """The checkpoint holds the last layer: its backward pass ends when the first has no gradient yet."""
+    from torch.utils.checkpoint import checkpoint
+
+    def run(model, x):
+        return checkpoint(model.head, model.first(x), use_reentrant=True)
+
+    torch.manual_seed(0)
+    model = Parts(run, first=nn.Linear(6, 6), head=nn.Linear(6, 3)).double()
+    optimizer = sgd(model)
+    watch(model, optimizer)
+    for _ in range(3):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(X), Y).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 0.05)
+        optimizer.step()
+    return [model]
+
+
 def compiled(watch):
     torch.compiler.reset()
     return plain(watch, torch.compile(mlp(), backend="aot_eager"))
@@ -339,9 +418,14 @@ LOOPS = [
     plain,
     accumulation,
     clipping,
+    accumulated_and_clipped,
+    clipped_at_times,
+    clipped_in_closure,
     scaled,
     scaled_and_clipped,
+    scaled_by_another_and_clipped,
     scaled_fused,
+    scaled_fused_and_clipped,
     lbfgs,
     sgd_closure,
     gan,
@@ -355,6 +439,7 @@ MODULES = [
     shared,
     checkpointed,
     checkpointed_reentrant,
+    checkpointed_reentrant_and_clipped,
     compiled,
     compiled_afterwards,
     compiled_in_place,

@@ -14,7 +14,10 @@ torch = pytest.importorskip("torch")
 
 WORKER = Path(__file__).with_name("worker.py")
 # As the worker has them.
-STEPS, DRIFT_AT, DIES_AT = 6, 3, 100
+STEPS, MAX_NORM, DRIFT_AT, DIES_AT = 6, 0.05, 3, 100
+AVERAGED = ("bare", "recorded", "drifting", "bare_clipped", "clipped")
+# Over how many ranks each parameter is spread.
+SPREAD = {"sharded": 4, "hybrid": 2}
 
 
 def train_together(folder, world_size, *scenarios):
@@ -33,14 +36,15 @@ def train_together(folder, world_size, *scenarios):
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
-    assert train_together(folder, 2, "bare", "recorded", "drifting") == [0, 0]
+    assert train_together(folder, 2, *AVERAGED) == [0, 0]
     return folder
 
 
 @pytest.fixture(scope="module")
 def four(tmp_path_factory):
     folder = tmp_path_factory.mktemp("four")
-    ended = train_together(folder, 4, "bare", "recorded", "drifting", "bare_sharded", "sharded")
+    spread = [f"{how}{run}" for run in SPREAD for how in ("bare_", "")]
+    ended = train_together(folder, 4, *AVERAGED, *spread)
     assert ended == [0, 0, 0, 0]
     return folder
 
@@ -68,9 +72,10 @@ def assert_close(found, expected):
 @pytest.mark.parametrize("together", RUNS, indirect=True)
 class TestAveraged:
     def test_training_is_the_same_to_the_last_bit_with_and_without_a_recorder(self, together):
-        for name in ("weights", "kept", "relu"):
-            bare, recorded = (truth(together, run, name, size(together)) for run in ("bare", "recorded"))
-            np.testing.assert_array_equal(bare, recorded)
+        for pair in (("bare", "recorded"), ("bare_clipped", "clipped")):
+            for name in ("weights", "kept", "relu"):
+                bare, recorded = (truth(together, run, name, size(together)) for run in pair)
+                np.testing.assert_array_equal(bare, recorded)
 
     def test_each_rank_writes_a_file_of_its_own_and_the_first_alone_tells_of_the_run(self, together):
         folder = together / "recorded"
@@ -105,6 +110,14 @@ class TestAveraged:
         assert_close(log.series("activation_rms").column("1"), np.sqrt((every**2).mean(axis=(1, 2))))
         assert (log.series("dead_unit_rate").column("1") >= (every == 0).all(axis=1).mean(axis=1)).all()
 
+    def test_the_norm_before_clipping_is_that_of_the_averaged_gradient(self, together):
+        log = diag.Log(together / "clipped")
+        kept = truth(together, "clipped", "kept", size(together))[0]
+        before = np.linalg.norm(kept[:, :-1], axis=1)
+        assert_close(log.series("gradient_norm_before_clipping").values[:, 0], before)
+        clipped = np.minimum(before, MAX_NORM)
+        np.testing.assert_allclose(log.series("gradient_norm", "network").values[:, 0], clipped, rtol=1e-4)
+
     def test_ranks_in_step_have_one_checksum(self, together):
         log = diag.Log(together / "recorded")
         sums = [log.rank(rank).series("parameter_checksum").values for rank in log.ranks]
@@ -123,28 +136,31 @@ class TestAveraged:
 
 
 @pytest.mark.slow
-class TestSharded:
-    def test_training_is_the_same_to_the_last_bit_with_and_without_a_recorder(self, four):
+@pytest.mark.parametrize("run", SPREAD)
+class TestSpread:
+    def test_training_is_the_same_to_the_last_bit_with_and_without_a_recorder(self, four, run):
         for name in ("weights", "kept", "relu"):
-            bare, recorded = (truth(four, run, name, 4) for run in ("bare_sharded", "sharded"))
+            bare, recorded = (truth(four, each, name, 4) for each in (f"bare_{run}", run))
             np.testing.assert_array_equal(bare, recorded)
 
-    def test_norms_of_parts_become_those_of_the_whole(self, four):
-        log, averaged = diag.Log(four / "sharded"), diag.Log(four / "recorded")
-        assert {parameter.shards for parameter in log.model.parameters} == {4}
+    def test_norms_of_parts_become_those_of_the_whole(self, four, run):
+        log, averaged = diag.Log(four / run), diag.Log(four / "recorded")
+        assert {parameter.shards for parameter in log.model.parameters} == {SPREAD[run]}
         assert [layer.kind for layer in log.model.layers] == ["Linear", "ReLU", "Linear"]
-        kept = truth(four, "sharded", "kept", 4)[0]
+        kept = truth(four, run, "kept", 4)[0]
         assert_close(log.series("gradient_norm", "parameters").values, kept[:, :-1])
         for name in ("weight_norm", "update_norm", "update_ratio", "gradient_norm_ratio"):
             np.testing.assert_allclose(log.series(name).values, averaged.series(name).values, rtol=1e-10)
         for table in ("layers", "network"):
-            whole, expected = (run.series("gradient_norm", table).values for run in (log, averaged))
+            whole, expected = (each.series("gradient_norm", table).values for each in (log, averaged))
             np.testing.assert_allclose(whole, expected, rtol=1e-10)
 
-    def test_there_are_no_copies_to_compare(self, four):
-        log = diag.Log(four / "sharded")
-        (told,) = log.happenings
-        assert (told.kind, told.subject) == ("unseen", "parameter_checksum")
+    def test_what_no_rank_can_know_is_told(self, four, run):
+        log = diag.Log(four / run)
+        assert [(told.kind, told.subject) for told in log.happenings] == [
+            ("unseen", "parameter_checksum"),
+            ("unseen", "gradient_norm_before_clipping"),
+        ]
         assert "ranks_out_of_sync" in diag.diagnose(log).not_assessed
 
 

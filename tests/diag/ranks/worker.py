@@ -19,6 +19,7 @@ from torch.distributed import destroy_process_group, get_rank, get_world_size, i
 import diag
 
 STEPS = 6
+MAX_NORM = 0.05
 DRIFT_AT = 3
 DIES_AT = 100
 X = torch.linspace(-2, 2, 192, dtype=torch.float64).reshape(32, 6).sin()
@@ -35,16 +36,31 @@ def averaging(model: nn.Module) -> nn.Module:
 
 
 def sharded(model: nn.Module) -> nn.Module:
+    return _fully_sharded(model, (get_world_size(),))
+
+
+def hybrid(model: nn.Module) -> nn.Module:
+    """Spread over pairs of ranks, each pair with a copy."""
+    return _fully_sharded(model, (get_world_size() // 2, 2))
+
+
+def _fully_sharded(model: nn.Module, shape: tuple[int, ...]) -> nn.Module:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
-    mesh = init_device_mesh("cpu", (get_world_size(),))
+    mesh = init_device_mesh("cpu", shape, mesh_dim_names=("copies", "parts")[-len(shape) :])
     for layer in (model[0], model[2], model):  # type: ignore[index]
         fully_shard(layer, mesh=mesh)
     return model
 
 
-def train(folder: Path, wrapped: Any = averaging, is_recorded: bool = True, before_step: Any = None) -> None:
+def train(
+    folder: Path,
+    wrapped: Any = averaging,
+    is_recorded: bool = True,
+    before_step: Any = None,
+    max_norm: float | None = None,
+) -> None:
     """Trains on every n-th example, and keeps norms of whole gradients, activations and the last weights."""
     rank, kept, layers = get_rank(), [], []
     rows = slice(rank, None, get_world_size())
@@ -63,6 +79,8 @@ def train(folder: Path, wrapped: Any = averaging, is_recorded: bool = True, befo
             loss = criterion(model(X[rows]), Y[rows])
             loss.backward()
             kept.append([_norm(p.grad) for p in model.parameters()] + [loss.item()])
+            if max_norm is not None:
+                nn.utils.clip_grad_norm_(model.parameters(), max_norm)
             optimizer.step()
     weights = [_whole(p.detach()).numpy().ravel() for p in model.parameters()]
     folder.mkdir(exist_ok=True)
@@ -97,6 +115,10 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "dying": {"before_step": die},
     "bare_sharded": {"wrapped": sharded, "is_recorded": False},
     "sharded": {"wrapped": sharded},
+    "bare_hybrid": {"wrapped": hybrid, "is_recorded": False},
+    "hybrid": {"wrapped": hybrid},
+    "bare_clipped": {"max_norm": MAX_NORM, "is_recorded": False},
+    "clipped": {"max_norm": MAX_NORM},
 }
 
 
