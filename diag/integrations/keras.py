@@ -22,11 +22,12 @@ class DiagCallback(Runs, keras.callbacks.Callback):
     ``hidden.kernel``. What Keras logs at the end of an epoch (``loss``, ``val_loss``, metrics) is recorded
     under its names at the step that ended last; the loss of each step as ``criterion_loss``. A step is one
     that moves the weights, whatever ``gradient_accumulation_steps`` is; gradients are those that the
-    optimiser moves by: averaged, unscaled and clipped. Evaluations are not recorded as training.
+    optimiser moves by: averaged, unscaled and clipped, with their norm before that. Evaluations are not
+    recorded as training.
 
     What cannot be seen: the output of a ``Dense(activation="relu")`` before its activation, so that ``hidden``
     and ``hidden.activation`` say the same; the inside of a recurrent layer; frozen parameters;
-    gradients before they are clipped; compiled steps; a second optimiser, in a ``train_step`` of your own.
+    compiled steps; a second optimiser, in a ``train_step`` of your own.
     Keras tells a callback of no exception: to have a training that raised closed with its reason, train in
     a ``with`` block; otherwise its log is closed when the next training begins or the interpreter exits.
 
@@ -206,7 +207,13 @@ def _run(shadow: Any, value: Any) -> None:
 
 
 class _Step(torch.optim.Optimizer):
-    """Stands for a Keras optimiser, so that its steps run torch's hooks."""
+    """Stands for a Keras optimiser, so that its steps run torch's hooks.
+
+    Attributes:
+        on_whole_gradients: Whoever listens wants it called when gradients are whole and not yet clipped.
+    """
+
+    on_whole_gradients: Callable[[], None] = staticmethod(lambda: None)
 
     def step(self, closure: Callable[[], Any]) -> None:  # type: ignore[override]
         """Lets Keras move the parameters; as with a closure, gradients are known only afterwards."""
@@ -235,39 +242,53 @@ def _learning_rate(optimizer: Any) -> float:
 def _hear_steps(optimizer: Any, step: _Step) -> Callable[[], None]:
     """Lets a step run whenever Keras moves the weights; gives what undoes it.
 
-    Keras averages, clips and applies gradients in private methods that all its optimisers share; only in
-    between them is the gradient to be had that the weights are moved by.
+    Keras accumulates, unscales and averages gradients inside of `apply`, and clips them in a private method
+    that all its optimisers share; there alone both gradients are to be had.
     """
-    apply, update = optimizer._backend_apply_gradients, optimizer._backend_update_step
+    apply, clip = optimizer.apply, optimizer._clip_gradients
+    moved: list[nn.Parameter] = []
 
-    def hear_apply(gradients: Any, variables: Any) -> None:
+    def hear_apply(gradients: Any, trainable_variables: Any = None) -> None:
+        variables = None if trainable_variables is None else list(trainable_variables)
         every = optimizer.gradient_accumulation_steps
+        # The public count is one of steps.
         if every and (int(optimizer._iterations) + 1) % every:
             apply(gradients, variables)
             return
         step.param_groups[0]["lr"] = _learning_rate(optimizer)
-        with _gradients_restored(variables):
+        parameters = step.param_groups[0]["params"] if variables is None else [v.value for v in variables]
+        moved[:] = [p for gradient, p in zip(gradients, parameters, strict=False) if gradient is not None]
+        with _gradients_restored(moved):
             step.step(lambda: apply(gradients, variables))
 
-    def hear_update(gradients: Any, variables: Any, learning_rate: Any) -> None:
-        for gradient, variable in zip(gradients, variables, strict=False):
-            # One of another type than its variable cannot be shown.
-            with suppress(RuntimeError, TypeError):
-                variable.value.grad = gradient
-        update(gradients, variables, learning_rate)
+    def hear_clip(gradients: Any) -> Any:
+        _show(gradients, moved)
+        step.on_whole_gradients()
+        clipped = clip(gradients)
+        _show(clipped, moved)
+        return clipped
 
-    optimizer._backend_apply_gradients, optimizer._backend_update_step = hear_apply, hear_update
+    optimizer.apply, optimizer._clip_gradients = hear_apply, hear_clip
 
     def undo() -> None:
-        del optimizer._backend_apply_gradients, optimizer._backend_update_step
+        del optimizer.apply, optimizer._clip_gradients
 
     return undo
 
 
+def _show(gradients: Any, parameters: list[nn.Parameter]) -> None:
+    """Puts gradients where torch has them."""
+    if len(gradients) == len(parameters):
+        for gradient, parameter in zip(gradients, parameters, strict=True):
+            # One of another type than its parameter cannot be shown.
+            with suppress(RuntimeError, TypeError):
+                parameter.grad = gradient
+
+
 @contextmanager
-def _gradients_restored(variables: Any) -> Iterator[None]:
+def _gradients_restored(parameters: list[nn.Parameter]) -> Iterator[None]:
     """Gradients are afterwards what they were: those of the last batch, as Keras left them."""
-    kept = [(variable.value, variable.value.grad) for variable in variables]
+    kept = [(parameter, parameter.grad) for parameter in parameters]
     try:
         yield
     finally:

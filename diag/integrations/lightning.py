@@ -28,8 +28,7 @@ class DiagCallback(Runs, Callback):
     from 0; ``first_global_step`` in ``run.json`` says where in the whole it began.
 
     What cannot be seen: the loss of each step, unless you log it or name the ``criterion``; parts that two
-    optimisers move together, which a warning names; the input of a part that is never called as a module;
-    the gradient before clipping in automatic optimisation, where all of it happens inside the step.
+    optimisers move together, which a warning names; the input of a part that is never called as a module.
 
     Args:
         folder: Where the first fit is written; later ones go to ``folder-2``, ``folder-3``.

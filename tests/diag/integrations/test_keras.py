@@ -80,7 +80,7 @@ def test_training_is_bit_identical_with_and_without_the_callback(tmp_path, optim
     assert same(alone, watched)
     assert not any(layer._forward_hooks or layer._forward_pre_hooks for layer in (watched, *watched.layers))
     assert "compute_loss" not in vars(watched)
-    assert "_backend_update_step" not in vars(watched.optimizer)
+    assert not {"apply", "_clip_gradients"} & vars(watched.optimizer).keys()
 
 
 def test_layers_parameters_and_each_step_of_the_optimiser_are_recorded(tmp_path):
@@ -146,6 +146,43 @@ def test_the_gradient_is_the_one_that_the_weights_are_moved_by(tmp_path):
     fitted(DiagCallback(tmp_path / "run", every=1), optimizer=OPTIMIZERS["AdamW, clipped"]())
     norms = diag.Log(tmp_path / "run").series("gradient_norm", of="network").values
     assert np.allclose(norms, 0.01, rtol=1e-4)
+
+
+CLIPPED = {
+    "plain": {},
+    "accumulating": {"gradient_accumulation_steps": 5},
+}
+
+
+@pytest.mark.parametrize("settings", CLIPPED.values(), ids=CLIPPED)
+@pytest.mark.parametrize("is_scaled", [False, True], ids=["unscaled", "scaled loss"])
+def test_the_norm_before_clipping_is_that_of_the_whole_unscaled_gradient(tmp_path, settings, is_scaled):
+    def fitted_with(name, **more):
+        optimizer = keras.optimizers.SGD(0.0, **settings, **more)
+        if is_scaled:
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=64.0)
+        callback = DiagCallback(tmp_path / name, every=1)
+        fitted(callback, optimizer=optimizer, make=linear, shuffle=False)
+        return diag.Log(tmp_path / name)
+
+    clipped, whole = fitted_with("clipped", global_clipnorm=0.01), fitted_with("whole")
+    before = clipped.series("gradient_norm_before_clipping").values
+    assert np.allclose(before, whole.series("gradient_norm", of="network").values, rtol=1e-5)
+    assert np.allclose(clipped.series("gradient_norm", of="network").values, 0.01, rtol=1e-4)
+    assert "gradient_norm_before_clipping" not in whole
+
+
+def test_what_a_constraint_makes_of_the_weights_is_part_of_the_update(tmp_path):
+    def bounded():
+        norm = keras.constraints.UnitNorm()
+        return keras.Sequential([layers.Input((4,)), layers.Dense(3, kernel_constraint=norm, name="last")])
+
+    fitted(DiagCallback(tmp_path / "run", every=1), make=bounded, optimizer=keras.optimizers.SGD(0.0))
+    log = diag.Log(tmp_path / "run")
+    weight, update = (log.series(name).column("last.kernel") for name in ("weight_norm", "update_norm"))
+    assert weight[1:] == pytest.approx(np.sqrt(3), rel=1e-6)
+    assert update[0] > 0.1
+    assert update[1:] == pytest.approx(0.0, abs=1e-6)
 
 
 def test_the_gradient_of_a_scaled_loss_is_unscaled(tmp_path):

@@ -258,10 +258,24 @@ def test_accumulation_does_not_change_what_a_step_is(tmp_path):
     assert log.series("val_loss").steps.tolist() == [1, 3]
 
 
-def test_clipping_by_the_trainer_is_seen(tmp_path):
-    fitted(tmp_path, callback=DiagCallback(tmp_path / "run", every=1), gradient_clip_val=0.01)
+@pytest.mark.parametrize("accumulated", [1, 2])
+def test_what_the_trainer_clips_is_seen_before_and_after(tmp_path, accumulated):
+    norms = []
+
+    class Witness(Classifier):
+        def on_before_optimizer_step(self, optimizer):
+            norms.append(nn.utils.get_total_norm([p.grad for p in self.parameters()]).item())
+
+    fitted(
+        tmp_path,
+        Witness,
+        DiagCallback(tmp_path / "run", every=1),
+        gradient_clip_val=0.01,
+        accumulate_grad_batches=accumulated,
+    )
     log = diag.Log(tmp_path / "run")
     assert np.allclose(log.series("gradient_norm", of="network").values, 0.01, rtol=1e-3)
+    assert np.allclose(log.series("gradient_norm_before_clipping").values[:, 0], norms, rtol=1e-5)
 
 
 def test_an_exception_ends_the_run_with_its_reason(tmp_path):
