@@ -8,7 +8,7 @@ PIP_ARGS ?=
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint constraints.txt
 RUN = $(VENV)/bin/python -m
 
-.PHONY: demo test test-slow test-without-torch test-integrations lint format bench
+.PHONY: demo test test-slow test-without-torch test-integrations lint format bench peers
 
 demo: $(VENV)/installed
 	$(VENV)/bin/diag demo
@@ -51,6 +51,11 @@ format: $(VENV)/installed-dev
 
 bench: $(VENV)/installed-dev
 	$(RUN) benchmarks
+
+# What two benchmarks compare with; without it they run, and say whom they left out.
+peers: benchmarks/peers.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) $(TORCH) --requirement $<
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -28,14 +28,19 @@ def _measure(network: Network, side: str) -> int:
     """Kilobytes between the process at rest, its libraries warm, and its peak during training."""
     _SIDES[side](WARM_UP)()
     gc.collect()
-    # Linux forgets the earlier peak when it is told so.
-    Path("/proc/self/clear_refs").write_text("5")
-    at_rest = _status("VmRSS")
+    forget_peak()
+    at_rest = status("VmRSS")
     _SIDES[side](network)()
-    return _status("VmHWM") - at_rest
+    return status("VmHWM") - at_rest
 
 
-def _status(key: str) -> int:
+def forget_peak() -> None:
+    """Lets the peak begin anew at what is held now; Linux does so when it is told."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def status(key: str) -> int:
+    """Kilobytes of this process: held now (``VmRSS``) or at most (``VmHWM``)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(key))
 

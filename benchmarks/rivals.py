@@ -1,29 +1,32 @@
 """What people use today to look into a PyTorch training, as they write it."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-# Attaches to a model, an optimiser and a criterion; what it returns is called after each step.
-Listen = Callable[[Any, Any, Any], Callable[[int], None]]
+from benchmarks.training import Listen, Listener, Pass, Trained
+
+# Starts in a folder of its own, and ends with the stack.
+Start = Callable[[Path, ExitStack], Listen]
 
 
 def histograms(folder: Path, stack: ExitStack) -> Listen:
     """TensorBoard histograms of all parameters and gradients, at every step."""
 
-    def listen(model: Any, _optimizer: Any, _criterion: Any) -> Callable[[int], None]:
+    def listen(trained: Trained) -> Listener:
         from torch.utils.tensorboard import SummaryWriter
 
         writer = SummaryWriter(folder)
         stack.callback(writer.close)
 
         def after_step(step: int) -> None:
-            for name, parameter in model.named_parameters():
+            for name, parameter in trained.model.named_parameters():
                 writer.add_histogram(f"weight/{name}", parameter, step)
                 writer.add_histogram(f"gradient/{name}", parameter.grad, step)
 
-        return after_step
+        return Listener(after_step)
 
     return listen
 
@@ -31,7 +34,7 @@ def histograms(folder: Path, stack: ExitStack) -> Listen:
 def hooks_with_item(_folder: Path, _stack: ExitStack) -> Listen:
     """Hooks written by hand: mean, deviation and silent fraction of each output, norms, a number at a time."""
 
-    def listen(model: Any, _optimizer: Any, _criterion: Any) -> Callable[[int], None]:
+    def listen(trained: Trained) -> Listener:
         found: dict[str, float] = {}
 
         def attach(name: str, module: Any) -> None:
@@ -43,18 +46,64 @@ def hooks_with_item(_folder: Path, _stack: ExitStack) -> Listen:
 
             module.register_forward_hook(hook)
 
-        for name, module in model.named_modules():
+        for name, module in trained.model.named_modules():
             if not any(True for _ in module.children()):
                 attach(name, module)
 
         def after_step(_step: int) -> None:
-            for name, parameter in model.named_parameters():
+            for name, parameter in trained.model.named_parameters():
                 found[f"weight/{name}"] = parameter.norm().item()
                 found[f"gradient/{name}"] = parameter.grad.norm().item()
 
-        return after_step
+        return Listener(after_step)
 
     return listen
 
 
-RIVALS = {"TensorBoard histograms": histograms, "hooks with .item()": hooks_with_item}
+def wandb_watch(folder: Path, stack: ExitStack) -> Listen:
+    """``wandb.watch`` of all parameters and gradients, at every step, of a run that stays on this machine."""
+
+    def listen(trained: Trained) -> Listener:
+        # Read when it is imported; without it faults of its own are reported over the network.
+        os.environ.update(WANDB_ERROR_REPORTING="false", WANDB_SILENT="true")
+        import wandb
+
+        folder.mkdir()
+        run = wandb.init(mode="offline", dir=folder)
+        stack.callback(run.finish)
+        run.watch(trained.model, log="all", log_freq=1)
+        return Listener(after_step=lambda step: run.log({"step": step}))
+
+    return listen
+
+
+def cockpit_economy(_folder: Path, _stack: ExitStack) -> Listen:
+    """Cockpit's configuration ``economy``, at every step."""
+
+    def listen(trained: Trained) -> Listener:
+        from backpack import extend
+        from cockpit import Cockpit
+        from cockpit.utils.configuration import configuration
+
+        model, criterion = extend(trained.model), extend(trained.criterion)
+        of_each = type(criterion)(reduction="none")
+        cockpit = Cockpit(list(model.parameters()), quantities=configuration("economy"))
+
+        def backward(forward: Pass) -> None:
+            info = {
+                "batch_size": len(forward.target),
+                "individual_losses": of_each(forward.prediction, forward.target),
+                "loss": forward.loss,
+                "optimizer": trained.optimizer,
+            }
+            with cockpit(forward.step, info=info):
+                forward.loss.backward(create_graph=cockpit.create_graph(forward.step))
+
+        return Listener(backward=backward)
+
+    return listen
+
+
+RIVALS: Mapping[str, Start] = {"TensorBoard histograms": histograms, "hooks with .item()": hooks_with_item}
+# They need an environment of their own.
+PEERS: Mapping[str, Start] = {"wandb.watch offline": wandb_watch, "Cockpit economy": cockpit_economy}

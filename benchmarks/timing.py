@@ -60,9 +60,9 @@ def ratios(
     """Seconds of each other side over seconds of the base, turn by turn; the first turns count for nothing."""
     found: dict[str, list[float]] = {name: [] for name in others}
     for turn in range(warm_up + turns):
-        reference = _seconds(base)
+        reference = seconds(base)
         for name, side in others.items():
-            ratio = _seconds(side) / reference
+            ratio = seconds(side) / reference
             if turn >= warm_up:
                 found[name].append(ratio)
     return found
@@ -83,7 +83,8 @@ def machine() -> dict[str, str]:
     }
 
 
-def _seconds(side: Callable[[], None]) -> float:
+def seconds(side: Callable[[], None]) -> float:
+    """How long one turn takes, after a rest."""
     time.sleep(_REST)
     start = time.perf_counter()
     side()

@@ -68,7 +68,7 @@ class Capture:
             optimizer.register_step_post_hook(self._on_post_step),
         ]
         self._passes = self._count_passes()
-        self._clipping = self._passes and Clipping(model, self._passes, tell, name)
+        self._clipping = None if self._passes is None else Clipping(model, self._passes, tell, name)
         self._listening = False
         self._is_running = False
         self._has_heard = False

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 from weakref import ref
 
 import torch
@@ -92,7 +92,7 @@ class BackwardPasses:
             if isinstance(asker, torch.amp.GradScaler):
                 # Ours, scaled like a loss: asked for its scale, a scaler waits for the device.
                 one = torch.ones((), device=self._parameter.device)
-                self.scale = cast(torch.Tensor, asker.scale(one))
+                self.scale = asker.scale(one)
 
     def _tell_skipped(self) -> None:
         if self.is_scaled:
