@@ -3,12 +3,14 @@
 The limits are what every user should be able to count on: 1.25 × at every step (1.4 × for twenty layers
 of 256, whose steps are short), 1.05 × at every tenth, 1.01 × at every hundredth. Cockpit and wandb run where
 they are installed, an environment of their own: ``.venv-peers``, or the interpreter that
-``SCRATCHDIAG_PEERS`` names. Memory is that of whole processes, with and without diag.
+``SCRATCHDIAG_PEERS`` names. Memory is that of whole processes, with and without diag. Where there is a CUDA
+device, PyTorch trains on it too, and it is counted how often recording makes the host wait for it.
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from benchmarks.networks import NETWORKS, Network
 from benchmarks.overhead_peers import peers
 from benchmarks.rivals import RIVALS
 from benchmarks.timing import Row, ratios, row
-from benchmarks.training import recording, training
+from benchmarks.training import Listen, recording, training
 from diag.capture import FRAMEWORKS
 
 LIMITS = {1: 1.25, 10: 1.05, 100: 1.01}
@@ -43,25 +45,56 @@ def run() -> Iterator[Row]:
             yield from _case(framework, networks[case], limits)
     for framework in frameworks:
         yield from overhead_memory.rows(framework)
+    if _has_accelerator():
+        for case, limits in CASES.items():
+            yield from _case("torch", networks[case], limits, "cuda")
+            yield _waits(networks[case])
+    else:
+        print("overhead: no rows of a CUDA device, for there is none")
 
 
-def _case(framework: str, network: Network, limits: dict[int, float]) -> Iterator[Row]:
+def _has_accelerator() -> bool:
+    return find_spec("torch") is not None and bool(import_module("torch.cuda").is_available())
+
+
+def _waits(network: Network) -> Row:
+    """How often a step that is recorded waits for the device, beside what training itself does."""
+    from benchmarks.waits import waits
+
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        listeners = {f"every {every}": recording(folder / f"every {every}", every, stack) for every in limits}
-        if framework == "torch":
-            listeners |= {name: start(folder / name, stack) for name, start in RIVALS.items()}
+        listeners = None, recording(folder / "run", 1, stack)
+        turns = [
+            training("torch", network, listen, steps=STEPS_A_TURN, device="cuda") for listen in listeners
+        ]
+        # In the first turn everything is set up.
+        _, _, bare, recorded = [waits(turn) for turn in (*turns, *turns)]
+    waited = (recorded - bare) / STEPS_A_TURN
+    return row(f"torch on cuda, {network.name}", [waited], 1.0, unit="waits for the device a recorded step")
+
+
+def _case(framework: str, network: Network, limits: dict[int, float], device: str = "cpu") -> Iterator[Row]:
+    with_rivals = framework == "torch" and device == "cpu"
+
+    def side(listen: Listen | None = None) -> Callable[[], None]:
+        return training(framework, network, listen, steps=STEPS_A_TURN, device=device)
+
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         sides = {
-            name: training(framework, network, listen, steps=STEPS_A_TURN)
-            for name, listen in listeners.items()
+            f"every {every}": side(recording(folder / f"every {every}", every, stack)) for every in limits
         }
-        others = stack.enter_context(peers(network, folder / "peers")) if framework == "torch" else None
+        others = None
+        if with_rivals:
+            sides |= {name: side(start(folder / name, stack)) for name, start in RIVALS.items()}
+            others = stack.enter_context(peers(network, folder / "peers"))
         if others is not None:
             sides["peers"] = others
-        found = ratios(training(framework, network, steps=STEPS_A_TURN), sides, turns=TURNS, warm_up=WARM_UP)
+        found = ratios(side(), sides, turns=TURNS, warm_up=WARM_UP)
         found.pop("peers", None)
     if others is not None:
         found |= {name: values[WARM_UP:] for name, values in others.found.items()}
+    where = framework if device == "cpu" else f"{framework} on {device}"
     for name, values in found.items():
         limit = {f"every {every}": limit for every, limit in limits.items()}.get(name)
-        yield row(f"{framework}, {network.name}, {name}", values, limit, unit="× the step without")
+        yield row(f"{where}, {network.name}, {name}", values, limit, unit="× the step without")

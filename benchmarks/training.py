@@ -7,8 +7,6 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from benchmarks.networks import Network
 
 
@@ -59,13 +57,15 @@ def recording(folder: Path, every: int, stack: ExitStack) -> Listen:
 
 
 def training(
-    framework: str, network: Network, listen: Listen | None = None, *, steps: int
+    framework: str, network: Network, listen: Listen | None = None, *, steps: int, device: str = "cpu"
 ) -> Callable[[], None]:
     """A function that trains for one turn of so many steps, heard by the listener."""
     nn, optim = import_module(f"{framework}.nn"), import_module(f"{framework}.optim")
     model, criterion = network.make(nn), network.criterion(nn)
+    x, y = network.data()
+    if framework == "torch":
+        model, x, y = model.to(device), _tensor(x, device), _tensor(y, device)
     optimizer = optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
-    x, y = map(_tensor if framework == "torch" else np.asarray, network.data())
     listener = listen(Trained(model, optimizer, criterion)) if listen else Listener()
     numbers = count()
 
@@ -77,11 +77,19 @@ def training(
             listener.backward(Pass(step, prediction, y, loss))
             optimizer.step()
             listener.after_step(step)
+        if device == "cuda":
+            _await_device()
 
     return turn
 
 
-def _tensor(array: Any) -> Any:
+def _tensor(array: Any, device: str) -> Any:
     import torch
 
-    return torch.from_numpy(array)
+    return torch.from_numpy(array).to(device)
+
+
+def _await_device() -> None:
+    import torch
+
+    torch.cuda.synchronize()
