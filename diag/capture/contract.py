@@ -32,6 +32,7 @@ class Capture(Protocol):
     model: Any
     name: str
     listening: bool
+    _optimizer: Any
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -44,9 +45,12 @@ class Capture(Protocol):
     @property
     def optimizer(self) -> Optimizer:
         """The optimiser, with the hyperparameters of its first group."""
+        return Optimizer(self.name, type(self._optimizer).__name__, self.hyperparameters()[0])
 
     def hyperparameters(self) -> list[Mapping[str, Any]]:
         """Hyperparameters of each group as they are now."""
+        groups = self._optimizer.param_groups
+        return [{key: value for key, value in group.items() if key != "params"} for group in groups]
 
     def make_hvp(self, closure: Callable[[], Any]) -> tuple[Callable[[Any], Any], int, Any]:
         """A Hessian-vector product on flat vectors, its dimension, and an array like the vectors."""

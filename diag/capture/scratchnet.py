@@ -1,6 +1,6 @@
 """Turns the hooks of a scratchnet model into events; the twin of the capture for PyTorch."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,15 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 import scratchnet as sn
+from diag.capture import contract
 from diag.capture.contract import Hear, Signal, Tell, Work
-from diag.events import Event, Layer, Optimizer, Parameter
+from diag.events import Event, Layer, Parameter
 from scratchnet.hooks import Handle
 
 Flat = NDArray[Any]
 PARAMETRIZED = "parametrizations"
 
 
-class Capture:
+class Capture(contract.Capture):
     """Listens to one scratchnet model and its optimiser; see `diag.capture.contract`."""
 
     def __init__(
@@ -75,16 +76,6 @@ class Capture:
             for layer, module in self._modules.items()
             for full, parameter in _own_parameters(layer, module).items()
         )
-
-    @property
-    def optimizer(self) -> Optimizer:
-        """The optimiser, with the hyperparameters of its first group."""
-        return Optimizer(self.name, type(self._optimizer).__name__, self.hyperparameters()[0])
-
-    def hyperparameters(self) -> list[Mapping[str, Any]]:
-        """Hyperparameters of each group as they are now."""
-        groups = self._optimizer.param_groups
-        return [{key: value for key, value in group.items() if key != "params"} for group in groups]
 
     # ------------------------------------------------------------------------------ listening
 

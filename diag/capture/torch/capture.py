@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from diag.capture import contract
 from diag.capture.contract import Hear, Signal, Tell, Work
 from diag.capture.torch import layers
 from diag.capture.torch.clipping import Clipping
@@ -16,10 +17,10 @@ from diag.capture.torch.curvature import Product, make_hvp
 from diag.capture.torch.ears import CriterionEar, EntranceEar, Hearing, LayerEar, NetworkEar, Remark
 from diag.capture.torch.passes import BackwardPasses
 from diag.capture.torch.tensors import first_tensor, lent, on_this_rank, shards_of
-from diag.events import Event, EventKind, Layer, Optimizer, Parameter
+from diag.events import Event, EventKind, Layer, Parameter
 
 
-class Capture:
+class Capture(contract.Capture):
     """Listens to one PyTorch model and its optimiser; see `diag.capture.contract`.
 
     Gradients are heard as the optimiser gets them: averaged, unscaled and clipped. Modules hold hooks only
@@ -116,16 +117,6 @@ class Capture:
             Parameter(name, layer, tuple(parameter.shape), name in self._trained, shards_of(parameter))
             for name, layer, parameter in self._owned
         )
-
-    @property
-    def optimizer(self) -> Optimizer:
-        """The optimiser, with the hyperparameters of its first group."""
-        return Optimizer(self.name, type(self._optimizer).__name__, self.hyperparameters()[0])
-
-    def hyperparameters(self) -> list[Mapping[str, Any]]:
-        """Hyperparameters of each group as they are now."""
-        groups = self._optimizer.param_groups
-        return [{key: value for key, value in group.items() if key != "params"} for group in groups]
 
     # ------------------------------------------------------------------------------ listening
 
