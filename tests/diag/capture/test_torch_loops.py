@@ -199,3 +199,38 @@ def test_an_evaluation_between_steps_is_not_recorded(log_of):
         mean = model[0](x).mean().item()
     assert with_evaluation.series("activation_mean").column("0")[0] == pytest.approx(mean, rel=1e-12)
     assert with_evaluation.steps.tolist() == [0, 1, 2]
+
+
+def test_a_copy_that_averages_the_weights_is_not_heard_when_it_runs(log_of, tmp_path):
+    log = log_of(traps.averaged)
+    assert log.steps.tolist() == [0, 1, 2]
+    plain = traps.mlp()
+    with torch.no_grad():
+        mean = plain[0](traps.X).mean().item()
+    assert log.series("activation_mean").column("0")[0] == pytest.approx(mean, rel=1e-12)
+    assert log.happenings == ()
+
+
+def test_a_gradient_that_is_part_of_the_loss_is_part_of_the_recorded_one(log_of):
+    models = []
+    traps.penalized(lambda model, _: models.append((model, [p.detach().clone() for p in model.parameters()])))
+    ((model, weights),) = models
+    with torch.no_grad():
+        for parameter, weight in zip(model.parameters(), weights, strict=True):
+            parameter.copy_(weight)
+    x = traps.X.clone().requires_grad_()
+    loss = nn.functional.cross_entropy(model(x), traps.Y)
+    (slope,) = torch.autograd.grad(loss, x, create_graph=True)
+    gradients = torch.autograd.grad(loss + slope.square().sum(), list(model.parameters()))
+    assert np.allclose(
+        first_gradients(log_of(traps.penalized)), [g.norm().item() for g in gradients], rtol=1e-12
+    )
+
+
+def test_the_layer_in_which_numbers_cease_to_be_finite_is_named_first(log_of):
+    log = log_of(traps.not_finite)
+    first, *_ = told(log, "non_finite")
+    assert first[:2] == (2, "2")
+    counts = log.series("activation_non_finite_count")
+    assert (counts.column("1")[:3] == 0).all()
+    assert (counts.column("2") > 0).tolist() == [False, False, True, True]

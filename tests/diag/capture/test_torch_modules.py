@@ -194,6 +194,45 @@ def test_the_outputs_of_recurrent_layers_dictionaries_and_dataclasses_are_heard(
     assert shapes == {"gru": (24, 4), "head": (8, 3), "first": (8, 5), "second": (8, 3)}
 
 
+def test_the_projection_that_attention_uses_without_calling_it_is_heard_as_the_attention():
+    events = [(kind, subject, array) for kind, subject, array in heard_of(traps.attention)]
+    heard = {subject: array for kind, subject, array in events if kind == "activation"}
+    assert list(heard) == ["attention.out_proj", "attention", "head"]
+    assert torch.equal(heard["attention.out_proj"], heard["attention"])
+
+
+def test_an_output_that_nobody_can_look_into_is_told_and_the_other_layers_are_heard(log_of):
+    log = log_of(traps.opaque)
+    assert set(unseen(log)) == {"first"}
+    assert "gave no tensor" in unseen(log)["first"]
+    rms = log.series("activation_rms")
+    assert np.isnan(rms.column("first")).all()
+    assert (rms.column("second") > 0).all()
+    assert (log.series("gradient_norm", of="parameters").column("first.weight") > 0).all()
+
+
+def test_the_input_is_the_first_tensor_of_a_batch_by_name():
+    inputs = [array for kind, _, array in heard_of(traps.named_batch) if kind == "input"]
+    assert torch.equal(inputs[0], traps.X)
+
+
+def test_outputs_that_need_no_gradient_are_passed_by_without_one():
+    gradients = [s for kind, s, _ in heard_of(traps.frozen_and_unused) if kind == "output_gradient"]
+    assert gradients == ["2"]
+
+
+def test_what_runs_in_half_precision_by_itself_is_measured_as_it_ran(log_of):
+    log = log_of(traps.autocast)
+    torch.manual_seed(0)
+    first, x = nn.Linear(6, 5), traps.X.float()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        output = first(x)
+    assert output.dtype == torch.bfloat16
+    rms = output.double().square().mean().sqrt().item()
+    assert log.series("activation_rms").column("first")[0] == pytest.approx(rms, rel=1e-6)
+    assert unseen(log) == {}
+
+
 def test_a_sparse_gradient_has_the_norm_of_the_dense_one(log_of):
     log = log_of(traps.sparse)
     torch.manual_seed(0)

@@ -242,6 +242,48 @@ def evaluation_between(watch):
     return [model]
 
 
+def averaged(watch):
+    """A moving average of the weights: a copy of the watched model, which runs between steps."""
+    model = mlp()
+    optimizer = sgd(model)
+    watch(model, optimizer)
+    average = torch.optim.swa_utils.AveragedModel(model)
+    for _ in range(3):
+        train(model, optimizer, steps=1)
+        average.update_parameters(model)
+        average(X[:2]).sum().backward()
+    return [model, average.module]
+
+
+def penalized(watch):
+    """The gradient by the input is part of the loss, and is itself differentiated."""
+    model = mlp()
+    model[1] = nn.Tanh()
+    optimizer = sgd(model)
+    watch(model, optimizer)
+    for _ in range(3):
+        optimizer.zero_grad()
+        x = X.clone().requires_grad_()
+        loss = nn.functional.cross_entropy(model(x), Y)
+        (slope,) = torch.autograd.grad(loss, x, create_graph=True)
+        (loss + slope.square().sum()).backward()
+        optimizer.step()
+    return [model]
+
+
+def not_finite(watch):
+    """From the third step on a layer in the midst of the network overflows."""
+    model = mlp()
+    optimizer = sgd(model)
+    watch(model, optimizer)
+    for step in range(4):
+        if step == 2:
+            with torch.no_grad():
+                model[2].weight[0, 0] = float("inf")
+        train(model, optimizer, steps=1)
+    return [model]
+
+
 # ------------------------------------------------------------------------------------ of modules
 
 
@@ -355,6 +397,49 @@ def recurrent(watch):
     return plain(watch, Parts(run, gru=nn.GRU(2, 4, batch_first=True), head=nn.Linear(4, 3)).double())
 
 
+def attention(watch):
+    def run(model, x):
+        sequence = x.reshape(8, 3, 2)
+        return model.head(model.attention(sequence, sequence, sequence)[0].flatten(1))
+
+    torch.manual_seed(0)
+    mixing = nn.MultiheadAttention(2, 1, dropout=0.1, batch_first=True)
+    return plain(watch, Parts(run, attention=mixing, head=nn.Linear(6, 3)).double())
+
+
+def autocast(watch):
+    def run(model, x):
+        with torch.autocast("cpu", torch.bfloat16):
+            return model.second(model.first(x).relu())
+
+    torch.manual_seed(0)
+    return plain(watch, Parts(run, first=nn.Linear(6, 5), second=nn.Linear(5, 3)), X.float())
+
+
+class Opaque(nn.Linear):  # type: ignore[misc, name-defined]
+    """Gives an object that nobody can look into."""
+
+    def forward(self, x):
+        output = super().forward(x)
+        return lambda: output
+
+
+def opaque(watch):
+    def run(model, x):
+        return model.second(model.first(x)().relu())
+
+    torch.manual_seed(0)
+    return plain(watch, Parts(run, first=Opaque(6, 5), second=nn.Linear(5, 3)).double())
+
+
+def named_batch(watch):
+    def run(model, batch):
+        return model.head(batch["x"])
+
+    torch.manual_seed(0)
+    return plain(watch, Parts(run, head=nn.Linear(6, 3)).double(), {"words": ["no"] * 8, "x": X})
+
+
 @dataclass
 class Spoken:
     logits: Any
@@ -433,6 +518,9 @@ LOOPS = [
     late_group,
     frozen_and_unused,
     evaluation_between,
+    averaged,
+    penalized,
+    not_finite,
 ]
 MODULES = [
     tied,
@@ -445,6 +533,10 @@ MODULES = [
     compiled_in_place,
     in_place,
     frozen_encoder,
+    attention,
+    autocast,
+    opaque,
+    named_batch,
     recurrent,
     structured,
     sparse,
