@@ -9,6 +9,7 @@ import pytest
 import diag
 
 torch = pytest.importorskip("torch")
+from tests.diag.capture import torch_module_traps as module_traps  # noqa: E402  torch is needed to define them
 from tests.diag.capture import torch_traps as traps  # noqa: E402  torch is needed to define them
 from tests.diag.capture.heard import Heard, listening  # noqa: E402
 
@@ -37,17 +38,17 @@ def layers_of(train):
 
 
 def test_a_tied_weight_is_one_parameter_of_the_layer_that_comes_first(log_of):
-    log = log_of(traps.tied)
+    log = log_of(module_traps.tied)
     assert log.series("update_norm").columns == ("0.weight", "2.weight", "2.bias")
     assert [p.name for p in log.model.parameters] == ["0.weight", "2.weight", "2.bias"]
 
 
 def test_a_shared_module_speaks_each_time_it_runs_under_one_name():
-    assert layers_of(traps.shared) == ["0", "1", "0", "3", "0", "5"]
+    assert layers_of(module_traps.shared) == ["0", "1", "0", "3", "0", "5"]
 
 
 @pytest.mark.parametrize(
-    "train", [traps.checkpointed, traps.checkpointed_reentrant], ids=["new", "reentrant"]
+    "train", [module_traps.checkpointed, module_traps.checkpointed_reentrant], ids=["new", "reentrant"]
 )
 def test_what_a_checkpoint_computes_again_is_heard_once(train):
     assert layers_of(train) == ["first", "body.0", "body.1", "body.2", "body.3", "head"]
@@ -56,7 +57,7 @@ def test_what_a_checkpoint_computes_again_is_heard_once(train):
 @pytest.mark.parametrize("every", [1, 3])
 @pytest.mark.parametrize(
     "train",
-    [traps.compiled, traps.compiled_afterwards, traps.compiled_in_place],
+    [module_traps.compiled, module_traps.compiled_afterwards, module_traps.compiled_in_place],
     ids=["before", "afterwards", "in place"],
 )
 def test_a_compiled_model_is_heard_like_any_other(log_of, tmp_path, train, every):
@@ -127,7 +128,7 @@ def test_a_model_that_trains_in_evaluation_mode_is_told(tmp_path):
 
 
 def test_what_an_in_place_activation_overwrites_was_measured_before(log_of):
-    log = log_of(traps.in_place)
+    log = log_of(module_traps.in_place)
     torch.manual_seed(0)
     linear = nn.Linear(6, 5)
     nn.Linear(5, 3)
@@ -150,7 +151,7 @@ def test_gradients_of_outputs_are_those_before_an_in_place_activation():
 
 
 def test_a_frozen_encoder_keeps_its_fused_step_and_its_parts_are_told_as_unseen(log_of):
-    log = log_of(traps.frozen_encoder)
+    log = log_of(module_traps.frozen_encoder)
     reasons = unseen(log)
     assert {"encoder.layers.0.linear1", "encoder.layers.1.norm2"} <= set(reasons)
     assert "head" not in reasons
@@ -187,7 +188,7 @@ def test_an_evaluation_meets_no_hook_that_would_switch_its_fused_step_off():
 def test_the_outputs_of_recurrent_layers_dictionaries_and_dataclasses_are_heard():
     shapes = {
         subject: tuple(array.shape)
-        for train in (traps.recurrent, traps.structured)
+        for train in (module_traps.recurrent, module_traps.structured)
         for kind, subject, array in heard_of(train)
         if kind == "activation"
     }
@@ -195,14 +196,14 @@ def test_the_outputs_of_recurrent_layers_dictionaries_and_dataclasses_are_heard(
 
 
 def test_the_projection_that_attention_uses_without_calling_it_is_heard_as_the_attention():
-    events = [(kind, subject, array) for kind, subject, array in heard_of(traps.attention)]
+    events = [(kind, subject, array) for kind, subject, array in heard_of(module_traps.attention)]
     heard = {subject: array for kind, subject, array in events if kind == "activation"}
     assert list(heard) == ["attention.out_proj", "attention", "head"]
     assert torch.equal(heard["attention.out_proj"], heard["attention"])
 
 
 def test_an_output_that_nobody_can_look_into_is_told_and_the_other_layers_are_heard(log_of):
-    log = log_of(traps.opaque)
+    log = log_of(module_traps.opaque)
     assert set(unseen(log)) == {"first"}
     assert "gave no tensor" in unseen(log)["first"]
     rms = log.series("activation_rms")
@@ -212,7 +213,7 @@ def test_an_output_that_nobody_can_look_into_is_told_and_the_other_layers_are_he
 
 
 def test_the_input_is_the_first_tensor_of_a_batch_by_name():
-    inputs = [array for kind, _, array in heard_of(traps.named_batch) if kind == "input"]
+    inputs = [array for kind, _, array in heard_of(module_traps.named_batch) if kind == "input"]
     assert torch.equal(inputs[0], traps.X)
 
 
@@ -222,7 +223,7 @@ def test_outputs_that_need_no_gradient_are_passed_by_without_one():
 
 
 def test_what_runs_in_half_precision_by_itself_is_measured_as_it_ran(log_of):
-    log = log_of(traps.autocast)
+    log = log_of(module_traps.autocast)
     torch.manual_seed(0)
     first, x = nn.Linear(6, 5), traps.X.float()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
@@ -234,7 +235,7 @@ def test_what_runs_in_half_precision_by_itself_is_measured_as_it_ran(log_of):
 
 
 def test_a_sparse_gradient_has_the_norm_of_the_dense_one(log_of):
-    log = log_of(traps.sparse)
+    log = log_of(module_traps.sparse)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(24, 3)).double()
     nn.functional.cross_entropy(model((traps.X * 10).long().abs() % 5), traps.Y).backward()
@@ -245,7 +246,7 @@ def test_a_sparse_gradient_has_the_norm_of_the_dense_one(log_of):
 
 
 def test_the_layout_channels_last_changes_no_number(log_of, tmp_path):
-    log = log_of(traps.channels_last)
+    log = log_of(module_traps.channels_last)
     torch.manual_seed(0)
     conv = nn.Conv2d(2, 4, 2).double()
     with torch.no_grad():
@@ -254,7 +255,7 @@ def test_the_layout_channels_last_changes_no_number(log_of, tmp_path):
 
 
 def test_bfloat16_is_measured_to_its_own_precision(log_of, tmp_path):
-    log = log_of(traps.bfloat16)
+    log = log_of(module_traps.bfloat16)
     with diag.Recorder(tmp_path / "wide", every=1) as recorder:
         traps.plain(recorder.watch)
     wide = diag.Log(tmp_path / "wide")
@@ -266,7 +267,7 @@ def test_bfloat16_is_measured_to_its_own_precision(log_of, tmp_path):
 def test_a_complex_parameter_has_the_norms_of_its_two_parts(log_of):
     torch.manual_seed(0)
     phases = torch.randn(6, dtype=torch.complex128)
-    log = log_of(traps.complex_valued)
+    log = log_of(module_traps.complex_valued)
     for name in ("weight_norm", "gradient_norm", "update_norm"):
         assert (log.series(name, of="parameters").column("first.phases") > 0).all()
     weight = log.series("weight_norm").column("first.phases")[0]

@@ -5,6 +5,7 @@ import pytest
 import diag
 
 torch = pytest.importorskip("torch")
+from tests.diag.capture import torch_module_traps as module_traps  # noqa: E402  torch is needed to define them
 from tests.diag.capture import torch_traps as traps  # noqa: E402  torch is needed to define them
 
 
@@ -26,7 +27,7 @@ def assert_same(trained, expected):
 
 
 every_trap = pytest.mark.parametrize(
-    "train", [*traps.LOOPS, *traps.MODULES], ids=lambda train: train.__name__
+    "train", [*traps.LOOPS, *module_traps.MODULES], ids=lambda train: train.__name__
 )
 
 
