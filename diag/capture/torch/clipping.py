@@ -64,8 +64,6 @@ class Clipping:
         if self._is_hidden or not passes.count:
             return
         why = self._why_hidden
-        if passes.has_changed and passes.is_scaled and passes.scale is None:
-            why = "before clipping, gradients are scaled by a factor that is not known here"
         if not is_whole:
             why = (
                 "nobody says when all gradients are there: a reentrant checkpoint runs a backward pass of its own; "

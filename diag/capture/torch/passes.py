@@ -31,8 +31,7 @@ class BackwardPasses:
 
     Attributes:
         count: Passes since the last step.
-        is_scaled: Whether this step's gradients went through a `GradScaler`.
-        scale: The factor by which it had scaled the loss, as a tensor; None where it is not known.
+        scale: The factor by which a `GradScaler` had scaled this step's loss, as a tensor; None if none has.
     """
 
     def __init__(
@@ -55,7 +54,6 @@ class BackwardPasses:
         self._gradient: Callable[[], torch.Tensor | None] = lambda: None
         self._version = 0
         self.count = 0
-        self.is_scaled = False
         self.scale: torch.Tensor | None = None
         hooked: Any = parameter  # torch has no types for its hooks
         self._handle = hooked.register_post_accumulate_grad_hook(self._on_gradient)
@@ -87,15 +85,14 @@ class BackwardPasses:
             self._on_end()
 
     def _on_question(self, asker: Any) -> None:
-        with self._work("count of backward passes", self._name):
-            self.is_scaled = True
-            if isinstance(asker, torch.amp.GradScaler):
+        # Lightning asks it too, whether it scales anything or not.
+        if isinstance(asker, torch.amp.GradScaler):
+            with self._work("count of backward passes", self._name):
                 # Ours, scaled like a loss: asked for its scale, a scaler waits for the device.
-                one = torch.ones((), device=self._parameter.device)
-                self.scale = asker.scale(one)
+                self.scale = asker.scale(torch.ones((), device=self._parameter.device))
 
     def _tell_skipped(self) -> None:
-        if self.is_scaled:
+        if self.scale is not None:
             self._skipped += 1
             self._tell(
                 "skipped_step", self._name, f"GradScaler skipped a step, number {self._skipped} of this run"
@@ -121,7 +118,7 @@ class BackwardPasses:
         self._begin_anew()
 
     def _begin_anew(self) -> None:
-        self.count, self.is_scaled, self.scale = 0, False, None
+        self.count, self.scale = 0, None
 
     def close(self) -> None:
         """Lets go of the parameter and of the optimiser."""

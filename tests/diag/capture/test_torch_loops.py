@@ -93,14 +93,6 @@ def test_the_norm_before_clipping_of_a_scaled_loss_is_the_unscaled_one(log_of, t
     assert told(log, "unseen") == []
 
 
-def test_a_scaler_that_is_none_of_torchs_hides_the_norm_before_clipping_and_the_log_says_so(log_of):
-    log = log_of(traps.scaled_by_another_and_clipped)
-    assert "gradient_norm_before_clipping" not in log
-    ((step, subject, message),) = told(log, "unseen")
-    assert (step, subject) == (0, "gradient_norm_before_clipping")
-    assert "scaled by a factor that is not known" in message
-
-
 def test_where_nobody_knows_when_all_gradients_are_there_the_norm_before_clipping_is_left_out(log_of):
     log = log_of(traps.checkpointed_reentrant_and_clipped)
     assert "gradient_norm_before_clipping" not in log

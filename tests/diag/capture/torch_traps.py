@@ -130,28 +130,6 @@ def scaled_fused_and_clipped(watch):
     return scaled(watch, fused, overflows=(), max_norm=0.05)
 
 
-class AnotherScaler:
-    """Asks what GradScaler asks, and shares nothing else with it."""
-
-    def step(self, optimizer):
-        if not getattr(optimizer, "_step_supports_amp_scaling", False):
-            optimizer.step()
-
-
-def scaled_by_another_and_clipped(watch):
-    model = mlp()
-    optimizer = sgd(model)
-    watch(model, optimizer)
-    for _ in range(3):
-        optimizer.zero_grad()
-        (1024 * nn.functional.cross_entropy(model(X), Y)).backward()
-        for parameter in model.parameters():
-            parameter.grad /= 1024
-        nn.utils.clip_grad_norm_(model.parameters(), 0.05)
-        AnotherScaler().step(optimizer)
-    return [model]
-
-
 def scaled_fused(watch):
     return scaled(watch, lambda model: torch.optim.Adam(model.parameters(), fused=True))
 
@@ -323,7 +301,6 @@ LOOPS = [
     checkpointed_reentrant_and_clipped,
     scaled,
     scaled_and_clipped,
-    scaled_by_another_and_clipped,
     scaled_fused,
     scaled_fused_and_clipped,
     lbfgs,

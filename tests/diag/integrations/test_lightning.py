@@ -258,8 +258,9 @@ def test_accumulation_does_not_change_what_a_step_is(tmp_path):
     assert log.series("val_loss").steps.tolist() == [1, 3]
 
 
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 @pytest.mark.parametrize("accumulated", [1, 2])
-def test_what_the_trainer_clips_is_seen_before_and_after(tmp_path, accumulated):
+def test_what_the_trainer_clips_is_seen_before_and_after(tmp_path, accumulated, precision):
     norms = []
 
     class Witness(Classifier):
@@ -272,6 +273,7 @@ def test_what_the_trainer_clips_is_seen_before_and_after(tmp_path, accumulated):
         DiagCallback(tmp_path / "run", every=1),
         gradient_clip_val=0.01,
         accumulate_grad_batches=accumulated,
+        precision=precision,
     )
     log = diag.Log(tmp_path / "run")
     assert np.allclose(log.series("gradient_norm", of="network").values, 0.01, rtol=1e-3)
