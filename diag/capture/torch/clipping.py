@@ -77,7 +77,8 @@ class Clipping:
 
 
 def _why_hidden(model: nn.Module) -> str:
-    if not (distributed.is_available() and distributed.is_initialized()):
+    is_together = distributed.is_available() and distributed.is_initialized()
+    if not is_together or distributed.get_world_size() == 1:
         return ""
     if any(shards_of(parameter) > 1 for parameter in model.parameters()):
         return "parameters are spread over the ranks, and no rank knows how their gradients are clipped"

@@ -1,5 +1,7 @@
 """Loops in PyTorch in which a step is not one forward and one backward pass: what the log then says."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -91,6 +93,19 @@ def test_the_norm_before_clipping_of_a_scaled_loss_is_the_unscaled_one(log_of, t
     assert (before > 0.05).all()
     assert np.allclose(log.series("gradient_norm", of="network").values, 0.05, rtol=1e-4)
     assert told(log, "unseen") == []
+
+
+def test_a_rank_that_does_not_know_when_gradients_are_averaged_leaves_the_norm_before_out(
+    log_of, monkeypatch
+):
+    two = SimpleNamespace(is_available=lambda: True, is_initialized=lambda: True, get_world_size=lambda: 2)
+    monkeypatch.setattr("diag.capture.torch.clipping.distributed", two)
+    log = log_of(traps.clipping)
+    assert "gradient_norm_before_clipping" not in log
+    ((step, subject, message),) = told(log, "unseen")
+    assert (step, subject) == (0, "gradient_norm_before_clipping")
+    assert "by being averaged over the ranks" in message
+    assert "watch the model in its DistributedDataParallel" in message
 
 
 def test_where_nobody_knows_when_all_gradients_are_there_the_norm_before_clipping_is_left_out(log_of):
