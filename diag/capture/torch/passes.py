@@ -149,7 +149,7 @@ def _listen_to_question(
 
 
 class _Answer:
-    """Is true or false, and says when it is asked, and by whom."""
+    """Is true or false, and says when it is asked, and by whom; copied or pickled it is plainly one of them."""
 
     def __init__(self, answer: bool, on_question: Callable[[Any], None]) -> None:
         self._answer = answer
@@ -159,3 +159,6 @@ class _Answer:
         # The scaler hands itself to nobody, but it is its own method that asks.
         self._on_question(sys._getframe(1).f_locals.get("self"))
         return self._answer
+
+    def __reduce__(self) -> tuple[type[bool], tuple[bool]]:
+        return bool, (self._answer,)

@@ -308,3 +308,13 @@ def test_a_copy_of_a_watched_model_works_and_is_not_heard(travel):
     traps.train(model, optimizer, steps=1)
     assert len(heard.events) == 2 * count
     assert model.state_dict().keys() == twin.state_dict().keys()
+
+
+@pytest.mark.parametrize("travel", [copy.deepcopy, pickled])
+@pytest.mark.parametrize("fused", [False, True])
+def test_the_answer_to_a_scaler_travels_as_a_plain_one(travel, fused):
+    model = traps.mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, fused=fused)
+    Heard(model, optimizer)
+    # Some optimisers of other people let all their attributes travel.
+    assert travel(optimizer._step_supports_amp_scaling) is fused
