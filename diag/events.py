@@ -2,7 +2,7 @@
 
 An `Event` is something that the model did, with its arrays lent for the call only. A `Reading`
 is one number that a probe made of it; `Readings` are all those of a step, as one vector. `Layer`,
-`Parameter` and `Optimizer` describe the speakers; `Happening` is for what no number can say.
+`Parameter`, `Optimizer` and `Criterion` describe the speakers; `Happening` is for what no number can say.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -151,6 +151,7 @@ class Parameter:
         shape: Of the whole, wherever its parts lie.
         is_trained: Whether an optimiser moves it.
         shards: Over how many ranks its entries are spread; 1 where every rank holds all of them.
+        requires_grad: Whether it asks for a gradient; what does not is frozen on purpose.
     """
 
     name: str
@@ -158,6 +159,7 @@ class Parameter:
     shape: tuple[int, ...]
     is_trained: bool = True
     shards: int = 1
+    requires_grad: bool = True
 
 
 @dataclass(frozen=True)
@@ -170,12 +172,25 @@ class Optimizer:
 
 
 @dataclass(frozen=True)
+class Criterion:
+    """A loss module: the name of the pair that it is watched with, its class name, how it reduces examples.
+
+    ``reduction`` is ``"mean"``, ``"sum"`` or ``"none"``; empty where the module does not say.
+    """
+
+    name: str
+    kind: str
+    reduction: str = ""
+
+
+@dataclass(frozen=True)
 class Model:
     """All that is watched; layers stand in order of execution."""
 
     layers: tuple[Layer, ...] = ()
     parameters: tuple[Parameter, ...] = ()
     optimizers: tuple[Optimizer, ...] = ()
+    criteria: tuple[Criterion, ...] = ()
 
 
 class Happening(NamedTuple):

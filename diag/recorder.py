@@ -329,7 +329,8 @@ class Recorder:
         layers = [layer for w in self._watched for layer in w.measure.in_order(w.capture.layers)]
         parameters = [parameter for w in self._watched for parameter in w.capture.parameters]
         optimizers = [_plain(watched.capture.optimizer) for watched in self._watched]
-        return Model(tuple(layers), tuple(parameters), tuple(optimizers))
+        criteria = [watched.capture.criterion for watched in self._watched]
+        return Model(tuple(layers), tuple(parameters), tuple(optimizers), tuple(filter(None, criteria)))
 
     def close(self, reason: str = "finished") -> None:
         """Writes what is left and lets go of the models; a second call does nothing.

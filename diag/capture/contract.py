@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from diag.events import Event, Layer, Optimizer, Parameter
+from diag.events import Criterion, Event, Layer, Optimizer, Parameter
 
 Hear = Callable[[Event], None]
 Signal = Callable[["Capture"], None]
@@ -33,6 +33,7 @@ class Capture(Protocol):
     name: str
     listening: bool
     _optimizer: Any
+    _criterion: Any
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -46,6 +47,14 @@ class Capture(Protocol):
     def optimizer(self) -> Optimizer:
         """The optimiser, with the hyperparameters of its first group."""
         return Optimizer(self.name, type(self._optimizer).__name__, self.hyperparameters()[0])
+
+    @property
+    def criterion(self) -> Criterion | None:
+        """The loss module; None where none is watched."""
+        if self._criterion is None:
+            return None
+        reduction = getattr(self._criterion, "reduction", "")
+        return Criterion(self.name, type(self._criterion).__name__, str(reduction))
 
     def hyperparameters(self) -> list[Mapping[str, Any]]:
         """Hyperparameters of each group as they are now."""

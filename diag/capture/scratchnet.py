@@ -72,7 +72,13 @@ class Capture(contract.Capture):
     def parameters(self) -> tuple[Parameter, ...]:
         """Every parameter of the model."""
         return tuple(
-            Parameter(full, layer, parameter.shape, full in self._parameters)
+            Parameter(
+                full,
+                layer,
+                parameter.shape,
+                full in self._parameters,
+                requires_grad=parameter.requires_grad,
+            )
             for layer, module in self._modules.items()
             for full, parameter in _own_parameters(layer, module).items()
         )

@@ -84,6 +84,7 @@ class PairLog(Log):
             tuple(layer for layer in model.layers if self._owns(layer.name)),
             tuple(parameter for parameter in model.parameters if self._owns(parameter.name)),
             tuple(optimizer for optimizer in model.optimizers if optimizer.name == self.name),
+            tuple(criterion for criterion in model.criteria if criterion.name == self.name),
         )
 
 

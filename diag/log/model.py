@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from diag.events import Layer, Model, Optimizer, Parameter
+from diag.events import Criterion, Layer, Model, Optimizer, Parameter
 from diag.log.plain import as_plain
 from diag.log.schema import add
 from diag.log.text import cells, texts_of
@@ -34,10 +34,16 @@ def write_model(group: Any, model: Model) -> None:
     add(group, "parameter_is_trained", trained, ("parameter",))
     shards = np.array([parameter.shards for parameter in parameters], np.int32)
     add(group, "parameter_shards", shards, ("parameter",))
+    requires_grad = np.array([parameter.requires_grad for parameter in parameters], np.int8)
+    add(group, "parameter_requires_grad", requires_grad, ("parameter",))
     _add_texts(group, "optimizer", "optimizer", [optimizer.name for optimizer in optimizers])
     _add_texts(group, "optimizer_kind", "optimizer", [optimizer.kind for optimizer in optimizers])
     hyperparameters = [_json(optimizer.hyperparameters) for optimizer in optimizers]
     _add_texts(group, "optimizer_hyperparameters", "optimizer", hyperparameters)
+    _add_texts(group, "criterion", "criterion", [criterion.name for criterion in model.criteria])
+    _add_texts(group, "criterion_kind", "criterion", [criterion.kind for criterion in model.criteria])
+    reductions = [criterion.reduction for criterion in model.criteria]
+    _add_texts(group, "criterion_reduction", "criterion", reductions)
 
 
 def read_model(group: Any) -> Model:
@@ -49,7 +55,9 @@ def read_model(group: Any) -> Model:
     Returns:
         An equal model, but for sequences among the hyperparameters: they come back as tuples.
     """
-    return Model(tuple(_layers(group)), tuple(_parameters(group)), tuple(_optimizers(group)))
+    return Model(
+        tuple(_layers(group)), tuple(_parameters(group)), tuple(_optimizers(group)), tuple(_criteria(group))
+    )
 
 
 def _layers(group: Any) -> list[Layer]:
@@ -60,17 +68,31 @@ def _layers(group: Any) -> list[Layer]:
 def _parameters(group: Any) -> list[Parameter]:
     columns = _texts(group, "parameter", "parameter_layer", "parameter_shape")
     trained = group["parameter_is_trained"][()]
-    # Logs of before there were any do not have it.
-    shards = group["parameter_shards"][()] if "parameter_shards" in group else np.ones(len(trained), int)
+    # Logs of before there were any do not have these.
+    ones = np.ones(len(trained), int)
+    shards, asking = (
+        group[name][()] if name in group else ones for name in ("parameter_shards", "parameter_requires_grad")
+    )
     return [
-        Parameter(name, layer, _tuple(shape), bool(is_trained), int(count))
-        for (name, layer, shape), is_trained, count in zip(columns, trained, shards, strict=True)
+        Parameter(name, layer, _tuple(shape), bool(is_trained), int(count), bool(requires_grad))
+        for (name, layer, shape), is_trained, count, requires_grad in zip(
+            columns, trained, shards, asking, strict=True
+        )
     ]
 
 
 def _optimizers(group: Any) -> list[Optimizer]:
     columns = _texts(group, "optimizer", "optimizer_kind", "optimizer_hyperparameters")
     return [Optimizer(name, kind, _with_tuples(json.loads(text))) for name, kind, text in columns]
+
+
+def _criteria(group: Any) -> list[Criterion]:
+    # Nor these.
+    if "criterion" not in group:
+        return []
+    return [
+        Criterion(*columns) for columns in _texts(group, "criterion", "criterion_kind", "criterion_reduction")
+    ]
 
 
 def _add_texts(group: Any, name: str, scale: str, texts: Sequence[str]) -> None:

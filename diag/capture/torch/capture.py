@@ -114,7 +114,14 @@ class Capture(contract.Capture):
     def parameters(self) -> tuple[Parameter, ...]:
         """Every parameter of the model, a tied one once."""
         return tuple(
-            Parameter(name, layer, tuple(parameter.shape), name in self._trained, shards_of(parameter))
+            Parameter(
+                name,
+                layer,
+                tuple(parameter.shape),
+                name in self._trained,
+                shards_of(parameter),
+                parameter.requires_grad,
+            )
             for name, layer, parameter in self._owned
         )
 

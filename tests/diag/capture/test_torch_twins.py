@@ -7,6 +7,7 @@ import pytest
 
 import diag
 import scratchnet as sn
+from diag.events import Criterion
 from tests.diag.capture.heard import listening
 
 torch = pytest.importorskip("torch")
@@ -187,6 +188,7 @@ def test_twins_are_described_alike(logs):
     ours, theirs = logs
     assert ours.model.layers == theirs.model.layers
     assert ours.model.parameters == theirs.model.parameters
+    assert ours.model.criteria == theirs.model.criteria == (Criterion("", "CrossEntropyLoss", "mean"),)
     assert [h.message for h in (*ours.happenings, *theirs.happenings)] == []
 
 

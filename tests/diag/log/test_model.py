@@ -5,7 +5,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diag.events import Layer, Model, Optimizer, Parameter
+from diag.events import Criterion, Layer, Model, Optimizer, Parameter
 from diag.log.model import read_model, write_model
 
 NAME = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
@@ -20,10 +20,13 @@ MODELS = st.builds(
     layers=st.lists(
         st.builds(Layer, NAME, NAME, SHAPE, st.lists(NAME, max_size=2).map(tuple)), max_size=3
     ).map(tuple),
-    parameters=st.lists(st.builds(Parameter, NAME, NAME, SHAPE, st.booleans()), max_size=3).map(tuple),
+    parameters=st.lists(
+        st.builds(Parameter, NAME, NAME, SHAPE, st.booleans(), st.integers(1, 8), st.booleans()), max_size=3
+    ).map(tuple),
     optimizers=st.lists(
         st.builds(Optimizer, NAME, NAME, st.dictionaries(NAME, HYPERPARAMETER, max_size=3)), max_size=2
     ).map(tuple),
+    criteria=st.lists(st.builds(Criterion, NAME, NAME, NAME), max_size=2).map(tuple),
 )
 
 
@@ -37,6 +40,16 @@ def in_memory(model: Model) -> Model:
 @given(MODELS)
 def test_a_model_comes_back(model):
     assert in_memory(model) == model
+
+
+def test_a_log_of_before_these_were_kept_is_still_read():
+    model = Model(parameters=(Parameter("w", "", (2,), shards=3, requires_grad=False),))
+    with h5py.File("model.h5", "w", driver="core", backing_store=False) as file:
+        write_model(file, model)
+        for name in [name for name in file if name.startswith("criterion")]:
+            del file[name]
+        del file["parameter_requires_grad"], file["parameter_shards"]
+        assert read_model(file) == Model(parameters=(Parameter("w", "", (2,)),))
 
 
 def test_hyperparameters_that_json_cannot_carry_come_back_as_numbers_or_text():
