@@ -1,16 +1,13 @@
 """What a network is made of: shapes, parameters and operations, layer by layer."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from scratchnet.flops import flops
-from scratchnet.hooks import Hooks
 from scratchnet.nn.module import Module
 from scratchnet.tape import no_grad
+from scratchnet.undisturbed import undisturbed
 
 Shape = tuple[int, ...]
 
@@ -100,7 +97,7 @@ def summary(model: Module, *inputs: Any) -> Summary:
         kind = type(module).__name__
         calls.setdefault(module, []).append(Row("", kind, _shapes(given), _shapes(output), 0, count, 1))
 
-    with _untouched(model), no_grad():
+    with undisturbed(model), no_grad():
         model.eval()
         for module in model.modules():
             module.register_forward_hook(note)
@@ -133,39 +130,6 @@ def _row(name: str, module: Module, calls: list[Row], parameters: int) -> Row:
     known = [count for count in counts if count is not None]
     total = sum(known) if len(known) == len(counts) else None
     return Row(name, kind, calls[0].input_shapes, calls[0].output_shapes, parameters, total, len(calls))
-
-
-@contextmanager
-def _untouched(model: Module) -> Iterator[None]:
-    """Lets a block change modes, buffers, listeners and random states, and puts them back."""
-    before = [(module, _state(module)) for module in model.modules()]
-    try:
-        for module, _ in before:
-            module._forward_hooks = Hooks()
-        yield
-    finally:
-        for module, state in before:
-            _restore(module, state)
-
-
-def _state(module: Module) -> dict[str, Any]:
-    generators = [value for value in vars(module).values() if isinstance(value, np.random.Generator)]
-    return {
-        "training": module.training,
-        "hooks": module._forward_hooks,
-        "buffers": {name: (array, array.copy()) for name, array in module._buffers.items()},
-        "generators": [(generator, generator.bit_generator.state) for generator in generators],
-    }
-
-
-def _restore(module: Module, state: dict[str, Any]) -> None:
-    module.training = state["training"]
-    module._forward_hooks = state["hooks"]
-    for name, (array, values) in state["buffers"].items():
-        array[...] = values
-        setattr(module, name, array)
-    for generator, numbers in state["generators"]:
-        generator.bit_generator.state = numbers
 
 
 def _shapes(value: Any) -> tuple[Shape, ...]:
