@@ -211,6 +211,12 @@ def _of_network(kind: str) -> Iterator[_Task]:
     else:
         names = [f"{kind}_{name}" for name in probes.Summary._fields]
         yield _Task(_cells("network", "", *names), probes.summary)
+    if kind == "input":
+        yield _Task(_cells("network", "", "batch_size"), _length)
+
+
+def _length(array: Any) -> tuple[int]:
+    return (array.shape[0] if array.ndim else 1,)
 
 
 def _dead_unit_rates(activity: probes.UnitActivity, array: Any) -> tuple[Any, Any]:

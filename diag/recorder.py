@@ -21,6 +21,7 @@ from diag.events import Column, Columns, Event, Happening, Model, Optimizer, Rea
 from diag.guard import Guard, warn
 from diag.log import LogWriter, describe_run, rank_and_world_size, write_run
 from diag.measure import LAYER_EVENTS, PARAMETER_EVENTS, Measure
+from diag.on_probe_batch import Curvature, Look, Noise, Regularly, Representation
 
 
 @dataclass
@@ -30,18 +31,7 @@ class _Watched:
     capture: Capture
     measure: Measure
     learning_rates: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Curvature:
-    """What to compute of the Hessian, and how often."""
-
-    closure: Callable[[], Any]
-    watched: _Watched
-    every: int
-    k: int
-    samples: int
-    seed: int
+    evaluation_mode_rate: float = np.nan
 
 
 class Recorder:
@@ -103,7 +93,7 @@ class Recorder:
         self._own = [_recordable(function) for function in probes]
         self._omit = omit
         self._watched: list[_Watched] = []
-        self._curvatures: list[_Curvature] = []
+        self._looks: list[Regularly] = []
         self._readings: list[Reading] = []
         self._step = 0
         self._start = time.perf_counter()
@@ -202,20 +192,66 @@ class Recorder:
             ValueError: If no pair of that name is watched, or a number is below 1.
             RuntimeError: If the recorder is closed.
         """
-        self._check_open("curvature")
-        if not callable(closure):
-            raise TypeError(f"curvature needs a closure that returns the loss, got {type(closure).__name__}")
-        for label, value in (("every", every), ("k", k), ("samples", samples)):
-            if value < 1:
-                raise ValueError(f"curvature needs {label} >= 1, got {value}")
-        found = [watched for watched in self._watched if watched.capture.name == name]
+        self._look(Curvature(closure, k, samples, seed), name, every)
+
+    def representation(self, closure: Callable[[], Any], *, every: int = 200, name: str = "") -> None:
+        """Records how the layers represent a fixed batch, at a recorded step every so many steps.
+
+        Of each layer: `activation_effective_rank`, `activation_stable_rank`, `dormant_unit_rate` (rectifying
+        layers), `debiased_linear_cka` with the layer before (those with a weight matrix) and, of attention, the
+        middle head's `attention_entropy` and the `largest_attention_logit`. Of the network ``probe_loss``, beside
+        ``probe_loss_as_trained`` where training and evaluation differ; where the watched criterion runs in the
+        closure on class numbers, the marks of neural collapse and how unevenly the classes come.
+
+        It costs an evaluation of the closure, a second one where the model has dropout or batch
+        normalisation, and a singular value decomposition a layer, over at most 2,048 of its positions.
+
+        Args:
+            closure: Computes the loss of the watched model on a fixed batch of examples; takes no arguments. A
+                few hundred examples, of every class at least five.
+            every: Steps between two looks, at least.
+            name: Of the watched pair.
+
+        Raises:
+            TypeError: If the closure is not callable.
+            ValueError: If no pair of that name is watched, or ``every`` is below 1.
+            RuntimeError: If the recorder is closed.
+        """
+        self._look(Representation(closure), name, every)
+
+    def noise(
+        self, closures: Sequence[Callable[[], Any]], *, examples: int, every: int = 200, name: str = ""
+    ) -> None:
+        """Records the gradient noise scale on a fixed batch, at a recorded step every so many steps.
+
+        The noise scale is the batch size at which noise and signal in a gradient are as large as each other. One
+        look is a rough estimate, and knows no more than all chunks together can tell.
+
+        Args:
+            closures: Each computes the mean loss of the watched model on its own chunk of a fixed batch; two at
+                least, eight or more for a steady estimate. One gradient each.
+            examples: In each chunk.
+            every: Steps between two looks, at least.
+            name: Of the watched pair.
+
+        Raises:
+            TypeError: If a closure is not callable.
+            ValueError: If there are fewer than two closures, no pair of that name is watched, or a number is
+                below 1.
+            RuntimeError: If the recorder is closed.
+        """
+        self._look(Noise(tuple(closures), examples), name, every)
+
+    def _look(self, look: Look, name: str, every: int) -> None:
+        self._check_open(look.work)
+        found = [watched.capture for watched in self._watched if watched.capture.name == name]
         if not found:
             names = [watched.capture.name for watched in self._watched]
             raise ValueError(
-                f"curvature needs the name of a watched pair, got {name!r} while {names or 'nothing'} is watched; "
+                f"{look.work} needs the name of a watched pair, got {name!r} while {names or 'nothing'} is watched; "
                 f"call watch first"
             )
-        self._curvatures.append(_Curvature(closure, found[0], every, k, samples, seed))
+        self._looks.append(Regularly(look, found[0], every))
 
     def _has_copies(self, capture: Capture) -> bool:
         """Whether other ranks hold the same parameters, so that they can be compared."""
@@ -257,15 +293,18 @@ class Recorder:
     # Between recorded steps these two run at every step: there they do nothing but ask.
 
     def _on_before_step(self, capture: Capture) -> None:
-        due = [each for each in self._curvatures if self._step % each.every == 0]
+        due = [look for look in self._looks if look.is_due(self._step, self._is_recorded())]
         if not due and not self._is_recorded():
             return
         with self._guard("start of a step", capture.name):
             watched = next(watched for watched in self._watched if watched.capture is capture)
             watched.learning_rates = tuple(float(group["lr"]) for group in capture.hyperparameters())
-            for curvature in due:
-                if curvature.watched is watched:
-                    self._readings += _measure_curvature(curvature, self._guard)
+            if self._is_recorded():
+                modules = capture.modules.values()
+                watched.evaluation_mode_rate = sum(not each.training for each in modules) / len(modules)
+            for look in due:
+                if look.capture is capture:
+                    self._readings += look.take(self._step, self._guard)
 
     def _on_after_step(self, capture: Capture) -> None:
         if not self._watched or capture is not self._watched[0].capture:
@@ -281,9 +320,9 @@ class Recorder:
                     watched.capture.listening = listening
 
     def _end_step(self) -> None:
-        curvature, self._readings = self._readings, []
-        if curvature:
-            self._write_readings(curvature)
+        of_looks, self._readings = self._readings, []
+        if of_looks:
+            self._write_readings(of_looks)
         if self._is_recorded():
             readings = [
                 some for watched in self._watched for some in (watched.measure.take(), _rates(watched))
@@ -369,8 +408,9 @@ def _rates(watched: _Watched) -> Readings:
     prefix = f"{watched.capture.name}." if watched.capture.name else ""
     # Empty until the pair's own optimiser has stepped, which for a second pair is in the step after.
     groups = range(len(watched.learning_rates))
-    names = tuple(f"{prefix}learning_rate{f'_{group}' if group else ''}" for group in groups)
-    return Readings(_of_network(names), np.array(watched.learning_rates, np.float64))
+    names = *(f"learning_rate{f'_{group}' if group else ''}" for group in groups), "evaluation_mode_rate"
+    values = np.array([*watched.learning_rates, watched.evaluation_mode_rate])
+    return Readings(_of_network(tuple(prefix + name for name in names)), values)
 
 
 def _non_finite(readings: Readings) -> list[Reading]:
@@ -399,44 +439,6 @@ def _side_by_side(*columns: Columns) -> Columns:
 def _places_of(ending: str, columns: Columns) -> NDArray[np.intp]:
     """Where the numbers stand whose names end so."""
     return np.array([i for i, cell in enumerate(columns.cells) if cell.name.endswith(ending)], np.intp)
-
-
-def _measure_curvature(curvature: _Curvature, guard: Guard) -> list[Reading]:
-    capture = curvature.watched.capture
-    prefix = f"{capture.name}." if capture.name else ""
-    readings: list[Reading] = []
-
-    def add(name: str, value: Any) -> None:
-        readings.append(Reading(prefix + name, "", value, "curvature"))
-
-    with guard("curvature", capture.name):
-        hvp, dim, like = capture.make_hvp(curvature.closure)
-        top = probes.top_eigenvalues(hvp, dim, k=min(curvature.k, dim - 1), rng=curvature.seed, like=like)
-        values = np.full((2, curvature.k), np.nan)
-        values[:, : len(top.values)] = probes.to_host([top.values, top.residuals]).reshape(2, -1)
-        add("top_eigenvalues", values[0])
-        add("top_eigenvalues_residual", values[1])
-        add("top_eigenvalues_products", top.products)
-        trace = probes.trace(hvp, dim, samples=curvature.samples, rng=curvature.seed, like=like)
-        add("trace", float(trace.value))
-        add("trace_standard_error", float(trace.standard_error))
-        add("stability_threshold", _stability_threshold(capture))
-    return readings
-
-
-def _stability_threshold(capture: Capture) -> float:
-    """The sharpness at which the optimiser loses its footing; NaN where it is not gradient descent."""
-    group = capture.hyperparameters()[0]
-    if capture.optimizer.kind != "SGD":
-        return float("nan")
-    return float(
-        probes.stability_threshold(
-            group["lr"],
-            group.get("momentum", 0.0),
-            group.get("nesterov", False),
-            group.get("weight_decay", 0.0),
-        )
-    )
 
 
 def _plain(optimizer: Optimizer) -> Optimizer:

@@ -31,9 +31,11 @@ ALLOWED = {
         "diag.guard",
         "diag.log",
         "diag.measure",
+        "diag.on_probe_batch",
         "probes",
         "numpy",
     },
+    "diag.on_probe_batch": {"diag.on_probe_batch", "diag.capture", "diag.events", "probes", "numpy"},
     "diag.diagnosis": {"diag.diagnosis", "diag.events", "diag.log", "numpy"},
     "diag.reporting": {
         "diag.reporting",

@@ -1,8 +1,8 @@
 """What the recorder asks of a capture, whatever framework it listens to."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from diag.events import Criterion, Event, Layer, Optimizer, Parameter
 
@@ -11,6 +11,16 @@ Signal = Callable[["Capture"], None]
 # Kind, subject and message of what no number can say.
 Tell = Callable[[str, str, str], None]
 Work = Callable[[str, str], AbstractContextManager[None]]
+Closure = Callable[[], Any]
+# Layer (empty for the criterion), its positional inputs and its output, arrays lent for the call.
+Overhear = Callable[[str, tuple[Any, ...], Any], None]
+
+
+class OptimizerState(NamedTuple):
+    """What an optimiser keeps of one parameter, under PyTorch's names, and the hyperparameters of its group."""
+
+    kept: Mapping[str, Any]
+    hyperparameters: Mapping[str, Any]
 
 
 class Capture(Protocol):
@@ -61,8 +71,33 @@ class Capture(Protocol):
         groups = self._optimizer.param_groups
         return [{key: value for key, value in group.items() if key != "params"} for group in groups]
 
-    def make_hvp(self, closure: Callable[[], Any]) -> tuple[Callable[[Any], Any], int, Any]:
+    @property
+    def modules(self) -> Mapping[str, Any]:
+        """The modules that compute, by the name of the layer."""
+
+    # What follows runs closures of the user's on a fixed batch and leaves no trace: nothing of it is told as
+    # an event, and gradients, buffers, modes, random states and hooks are afterwards as they were.
+
+    def make_hvp(self, closure: Closure) -> tuple[Callable[[Any], Any], int, Any]:
         """A Hessian-vector product on flat vectors, its dimension, and an array like the vectors."""
+
+    def gradients(self, closure: Closure) -> Sequence[Any]:
+        """Gradient of a closure's loss by each trained parameter, in evaluation mode."""
+
+    def overhear(self, closure: Closure, hear: Overhear, *, in_evaluation: bool = True) -> Any:
+        """Runs a closure without a tape and tells what each layer makes of it.
+
+        Args:
+            closure: Returns the loss.
+            hear: Told of each layer as it runs, and of the criterion.
+            in_evaluation: False leaves the modules in the modes that they are in.
+
+        Returns:
+            The loss as an array.
+        """
+
+    def optimizer_state(self) -> Sequence[OptimizerState]:
+        """What the optimiser keeps, by parameter as in `make_hvp`."""
 
     def close(self) -> None:
         """Removes every hook; the model is as it was."""

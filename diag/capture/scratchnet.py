@@ -1,6 +1,6 @@
 """Turns the hooks of a scratchnet model into events; the twin of the capture for PyTorch."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 import scratchnet as sn
 from diag.capture import contract
-from diag.capture.contract import Hear, Signal, Tell, Work
+from diag.capture.contract import Closure, Hear, OptimizerState, Overhear, Signal, Tell, Work
 from diag.events import Event, Layer, Parameter
 from scratchnet.hooks import Handle
+from scratchnet.undisturbed import undisturbed
 
 Flat = NDArray[Any]
 PARAMETRIZED = "parametrizations"
@@ -69,6 +70,11 @@ class Capture(contract.Capture):
         )
 
     @property
+    def modules(self) -> Mapping[str, sn.nn.Module]:
+        """The modules that compute, by the name of the layer."""
+        return self._modules
+
+    @property
     def parameters(self) -> tuple[Parameter, ...]:
         """Every parameter of the model."""
         return tuple(
@@ -122,8 +128,7 @@ class Capture(contract.Capture):
 
     def _on_forward(self, name: str) -> Callable[..., None]:
         def hook(_module: sn.nn.Module, _inputs: tuple[Any, ...], output: Any) -> None:
-            # A recurrent or an attention layer gives its state or its weights beside its output.
-            spoken = output[0] if isinstance(output, tuple) else output
+            spoken = _spoken(output)
             if self._is_training() and isinstance(spoken, sn.Tensor):
                 self._shapes.setdefault(name, spoken.shape[1:])
                 self._hear(Event("activation", name, spoken.array))
@@ -186,15 +191,17 @@ class Capture(contract.Capture):
                         "unseen", layer, "it did not run at the first recorded step, or gave no tensor"
                     )
 
-    # ------------------------------------------------------------------------------ curvature
+    # ---------------------------------------------------------------------- on a batch of its own
 
-    def make_hvp(self, closure: Callable[[], sn.Tensor]) -> tuple[Callable[[Flat], Flat], int, Flat]:
+    def make_hvp(self, closure: Closure) -> tuple[Callable[[Flat], Flat], int, Flat]:
         """A Hessian-vector product on flat vectors, its dimension, and an array like the vectors.
 
-        The loss is computed once, in evaluation mode and unheard; gradients and modes stay as they were.
+        The loss is computed once, in evaluation mode and unheard; gradients and modes stay as they were. Frozen
+        parameters are left out.
         """
-        parameters = list(self._parameters.values())
-        with self._unheard(), _evaluating(self.model):
+        parameters = self._differentiable()
+        with self._unheard(), undisturbed(self.model):
+            self.model.eval()
             product = sn.make_hvp(closure, parameters)
         shapes = [parameter.shape for parameter in parameters]
         bounds = np.cumsum([parameter.size for parameter in parameters])
@@ -205,6 +212,42 @@ class Capture(contract.Capture):
             return np.concatenate([column.ravel() for column in columns])
 
         return hvp, int(bounds[-1]), parameters[0].array
+
+    def gradients(self, closure: Closure) -> list[Flat]:
+        """Gradient of a closure's loss by each trained parameter, in evaluation mode."""
+        parameters = self._differentiable()
+        with self._unheard(), undisturbed(self.model):
+            self.model.eval()
+            found = sn.grad(closure(), parameters, allow_unused=True)
+        return [
+            np.zeros_like(parameter.array) if gradient is None else gradient.array
+            for gradient, parameter in zip(found, parameters, strict=True)
+        ]
+
+    def overhear(self, closure: Closure, hear: Overhear, *, in_evaluation: bool = True) -> Flat:
+        """Runs a closure without a tape and tells what each layer makes of it; see `diag.capture.contract`."""
+        watched = [*self._modules.items(), *([] if self._criterion is None else [("", self._criterion)])]
+        with self._unheard(), undisturbed(self.model), sn.no_grad():
+            if in_evaluation:
+                self.model.eval()
+            handles = [module.register_forward_hook(_overhearing(name, hear)) for name, module in watched]
+            try:
+                return np.asarray(closure())
+            finally:
+                for handle in handles:
+                    handle.remove()
+
+    def optimizer_state(self) -> list[OptimizerState]:
+        """What the optimiser keeps, by parameter as in `make_hvp`; a copy."""
+        kept = self._optimizer.state_dict()["state"]
+        members = [(p, group) for group in self._optimizer.param_groups for p in group["params"]]
+        of_each = {
+            id(p): OptimizerState(kept.get(place, {}), group) for place, (p, group) in enumerate(members)
+        }
+        return [of_each[id(parameter)] for parameter in self._differentiable()]
+
+    def _differentiable(self) -> list[sn.nn.Parameter]:
+        return [parameter for parameter in self._parameters.values() if parameter.requires_grad]
 
     @contextmanager
     def _unheard(self) -> Iterator[None]:
@@ -253,12 +296,15 @@ def _moved_parameters(
     return found
 
 
-@contextmanager
-def _evaluating(model: sn.nn.Module) -> Iterator[None]:
-    modes: Sequence[tuple[sn.nn.Module, bool]] = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
+def _spoken(output: Any) -> Any:
+    """What a module says: a recurrent or an attention layer gives its state or its weights beside its output."""
+    return output[0] if isinstance(output, tuple) else output
+
+
+def _overhearing(name: str, hear: Overhear) -> Callable[..., None]:
+    def hook(_module: sn.nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        spoken = _spoken(output)
+        if isinstance(spoken, sn.Tensor):
+            hear(name, tuple(map(np.asarray, inputs)), spoken.array)
+
+    return hook

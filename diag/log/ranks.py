@@ -87,7 +87,8 @@ def read_as_one(ranks: Sequence[RankLog], name: str, table: str, world_size: int
         return series
     if name.endswith("_std"):
         return replace(series, values=_pooled_std(ranks, series))
-    way = _WAYS.get(name, _WAYS.get(name.rpartition("_")[2], np.ma.mean))
+    own = name.rpartition(".")[2]
+    way = _WAYS.get(own, _WAYS.get(own.rpartition("_")[2], np.ma.mean))
     return replace(series, values=np.asarray(way(side_by_side(ranks, series), axis=0)))
 
 
@@ -99,7 +100,7 @@ def _is_of_own_data(name: str, table: str) -> bool:
     return table == "network" and name.rpartition(".")[2].startswith(_OF_DATA)
 
 
-_OF_DATA: Final = ("criterion_loss", "input_", "prediction_", "target_")
+_OF_DATA: Final = ("batch_size", "criterion_loss", "input_", "prediction_", "target_")
 
 
 def _root_mean_square(values: Any, axis: int) -> Any:
@@ -111,6 +112,7 @@ _WAYS: Final[Mapping[str, Callable[..., Any]]] = {
     "dead_unit_rate": np.ma.min,
     "dead_unit_rate_pooled": np.ma.min,
     "activation_rms": _root_mean_square,
+    "batch_size": np.ma.sum,
     "count": np.ma.sum,
     "min": np.ma.min,
     "max": np.ma.max,

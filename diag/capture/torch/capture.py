@@ -1,6 +1,6 @@
 """Listens to one PyTorch model and its optimiser: when hooks sit on it, and what they make heard."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -10,11 +10,12 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from diag.capture import contract
-from diag.capture.contract import Hear, Signal, Tell, Work
+from diag.capture.contract import Closure, Hear, OptimizerState, Overhear, Signal, Tell, Work
 from diag.capture.torch import layers
 from diag.capture.torch.clipping import Clipping
-from diag.capture.torch.curvature import Product, make_hvp
+from diag.capture.torch.curvature import Product, gradients, make_hvp
 from diag.capture.torch.ears import CriterionEar, EntranceEar, Hearing, LayerEar, NetworkEar, Remark
+from diag.capture.torch.overhearing import overhear
 from diag.capture.torch.passes import BackwardPasses
 from diag.capture.torch.tensors import first_tensor, lent, on_this_rank, shards_of
 from diag.events import Event, EventKind, Layer, Parameter
@@ -109,6 +110,11 @@ class Capture(contract.Capture):
             )
             for layer, module in self._modules.items()
         )
+
+    @property
+    def modules(self) -> Mapping[str, nn.Module]:
+        """The modules that compute, by the name of the layer."""
+        return self._modules
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -324,24 +330,49 @@ class Capture(contract.Capture):
             "first call), or someone removed the hooks, or its layers are not called as modules"
         )
 
-    # ------------------------------------------------------------------------------ curvature
+    # ---------------------------------------------------------------------- on a batch of its own
 
-    def make_hvp(self, closure: Callable[[], torch.Tensor]) -> tuple[Product, int, torch.Tensor]:
+    def make_hvp(self, closure: Closure) -> tuple[Product, int, torch.Tensor]:
         """A Hessian-vector product on flat vectors, its dimension, and an array like the vectors.
 
         The loss is computed once, in evaluation mode and unheard; gradients, buffers, random state and
         modes stay as they were. Frozen parameters are left out.
         """
-        parameters = [parameter for parameter in self._trained.values() if parameter.requires_grad]
-        ranks = self.model.no_sync() if isinstance(self.model, DistributedDataParallel) else nullcontext()
-        with self._unheard(), ranks:
-            return make_hvp(self._network, parameters, closure)
+        with self._unheard():
+            return make_hvp(self._network, self._differentiable(), closure)
+
+    def gradients(self, closure: Closure) -> Sequence[torch.Tensor]:
+        """Gradient of a closure's loss by each trained parameter, in evaluation mode."""
+        with self._unheard():
+            return gradients(self._network, self._differentiable(), closure)
+
+    def overhear(self, closure: Closure, hear: Overhear, *, in_evaluation: bool = True) -> torch.Tensor:
+        """Runs a closure without a tape and tells what each layer makes of it; see `diag.capture.contract`."""
+        with self._unheard():
+            watched = [*self._modules.items(), *([] if self._criterion is None else [("", self._criterion)])]
+            return overhear(self._network, watched, closure, hear, in_evaluation=in_evaluation)
+
+    def optimizer_state(self) -> list[OptimizerState]:
+        """What the optimiser keeps, by parameter as in `make_hvp`."""
+        groups = self._optimizer.param_groups
+        of_each = {
+            id(p): OptimizerState(self._optimizer.state.get(p, {}), group)
+            for group in groups
+            for p in group["params"]
+        }
+        return [of_each[id(parameter)] for parameter in self._differentiable()]
+
+    def _differentiable(self) -> list[nn.Parameter]:
+        return [parameter for parameter in self._trained.values() if parameter.requires_grad]
 
     @contextmanager
     def _unheard(self) -> Iterator[None]:
         was_listening, self.listening = self.listening, False
+        # Ranks that look at different steps would wait for each other's gradients.
+        ranks = self.model.no_sync() if isinstance(self.model, DistributedDataParallel) else nullcontext()
         try:
-            yield
+            with ranks:
+                yield
         finally:
             self.listening = was_listening
 

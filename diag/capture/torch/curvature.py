@@ -10,6 +10,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 Product = Callable[[torch.Tensor], torch.Tensor]
 
 
+def gradients(
+    model: nn.Module, parameters: Sequence[nn.Parameter], closure: Callable[[], torch.Tensor]
+) -> Sequence[torch.Tensor]:
+    """Gradient of a closure's loss by each parameter; none of them keeps it."""
+    with undisturbed(model), torch.compiler.set_stance("force_eager"), torch.enable_grad():
+        return torch.autograd.grad(closure(), parameters, materialize_grads=True)
+
+
 def make_hvp(
     model: nn.Module, parameters: Sequence[nn.Parameter], closure: Callable[[], torch.Tensor]
 ) -> tuple[Product, int, torch.Tensor]:
@@ -19,7 +27,7 @@ def make_hvp(
     more backward pass through both. Compiled code runs uncompiled and attention in its plain form, for
     their compiled and fused backward passes have no derivative.
     """
-    with _undisturbed(model), _twice_differentiable(), torch.enable_grad():
+    with undisturbed(model), _twice_differentiable(), torch.enable_grad():
         loss = closure()
         gradients = torch.autograd.grad(loss, parameters, create_graph=True, materialize_grads=True)
     sizes = [parameter.numel() for parameter in parameters]
@@ -57,19 +65,20 @@ def _twice_differentiable() -> Iterator[None]:
 
 
 @contextmanager
-def _undisturbed(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode; afterwards modes, buffers and random state are what they were."""
+def undisturbed(model: nn.Module, *, in_evaluation: bool = True) -> Iterator[None]:
+    """Evaluation mode, or the modes as they are; afterwards modes, buffers and random state are what they were."""
     modes = [(module, module.training) for module in model.modules()]
-    buffers = [(buffer, buffer._version, buffer.clone()) for buffer in model.buffers()]
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     places = sorted({p.device for p in model.parameters() if p.device.type == "cuda"}, key=str)
     with torch.random.fork_rng(places):
-        model.eval()
+        if in_evaluation:
+            model.eval()
         try:
             yield
         finally:
             for module, mode in modes:
                 module.training = mode
-            with torch.no_grad():
-                for buffer, version, kept in buffers:
-                    if buffer._version != version:
-                        buffer.copy_(kept)
+            for buffer, kept in buffers:
+                # Batch normalisation writes into its buffers without counting it as a version, and so may we:
+                # a graph that is still to be differentiated finds what it saved.
+                buffer.data.copy_(kept)

@@ -1,5 +1,6 @@
 """The same network in scratchnet and in PyTorch: the same events, the same series, to the last digits."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -119,16 +120,31 @@ def case(request):
     return request.param
 
 
+def sgd(optim, parameters):
+    return optim.SGD(parameters, lr=0.1, momentum=0.9)
+
+
+ADAPTIVE = {
+    "adam": lambda optim, parameters: optim.Adam(parameters, lr=0.01),
+    "amsgrad": lambda optim, parameters: optim.AdamW(parameters, lr=0.01, amsgrad=True),
+    "rmsprop": lambda optim, parameters: optim.RMSprop(parameters, lr=0.01, momentum=0.5),
+}
+
+
 class Run:
     """One framework's side of a pair of twins."""
 
-    def __init__(self, nn, optim, model, array):
+    def __init__(self, nn, optim, model, array, move=sgd):
         self.model, self.array = model, array
-        self.optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        self.optimizer = move(optim, model.parameters())
         self.criterion = nn.CrossEntropyLoss()
 
     def loss(self, x):
         return self.criterion(self.model(self.array(x)), self.array(LABELS))
+
+    def chunk_loss(self, x, part):
+        rows = slice(4 * part, 4 * part + 4)
+        return self.criterion(self.model(self.array(x[rows])), self.array(LABELS[rows]))
 
     def step(self, x):
         loss = self.loss(x)
@@ -137,14 +153,14 @@ class Run:
         self.optimizer.step()
 
 
-def twins(case):
+def twins(case, move=sgd):
     torch.manual_seed(0)
     model = case.make(torch.nn, {}).double()
     twin = case.make(sn.nn, {"rng": 0})
     twin.double()
     twin.load_state_dict({name: tensor.numpy() for name, tensor in model.state_dict().items()})
-    return Run(torch.nn, torch.optim, model, torch.from_numpy), Run(
-        sn.nn, sn.optim, twin, lambda array: array
+    return Run(torch.nn, torch.optim, model, torch.from_numpy, move), Run(
+        sn.nn, sn.optim, twin, lambda array: array, move
     )
 
 
@@ -156,6 +172,8 @@ def recorded(run, x, folder):
     with diag.Recorder(folder, every=1) as recorder:
         recorder.watch(run.model, run.optimizer, criterion=run.criterion)
         recorder.curvature(lambda: run.loss(x), every=2, k=2, samples=4)
+        recorder.representation(lambda: run.loss(x), every=2)
+        recorder.noise([partial(run.chunk_loss, x, part) for part in range(3)], examples=4, every=2)
         for _ in range(STEPS):
             run.step(x)
     return diag.Log(folder)
@@ -193,7 +211,20 @@ def test_twins_are_described_alike(logs):
 
 
 def test_every_recorded_series_of_twins_is_equal(logs):
-    ours, theirs = logs
+    are_equal(*logs)
+
+
+@pytest.mark.parametrize("move", ADAPTIVE.values(), ids=ADAPTIVE.keys())
+def test_the_curvature_that_an_adaptive_optimiser_sees_is_equal_in_twins(tmp_path, move):
+    case = CASES["mlp"]
+    ours, theirs = (
+        recorded(run, batch(case), tmp_path / str(side)) for side, run in enumerate(twins(case, move))
+    )
+    are_equal(ours, theirs)
+    assert np.isfinite(ours.series("preconditioned_top_eigenvalue").values[1:]).all()
+
+
+def are_equal(ours, theirs):
     assert ours.names == theirs.names
     for axis, name in [(axis, name) for axis, names in ours.names.items() for name in names]:
         if name in ("wall_time", "recording_seconds"):
