@@ -140,6 +140,16 @@ class Layer:
     output_shape: tuple[int, ...] = ()
     parameters: tuple[str, ...] = ()
 
+    @property
+    def has_two_modes(self) -> bool:
+        """Whether it is another function in training than in evaluation."""
+        return self.kind.startswith(("Dropout", "AlphaDropout", "FeatureAlphaDropout")) or self.uses_batch
+
+    @property
+    def uses_batch(self) -> bool:
+        """Whether, in training, what it makes of an example depends on the others of the batch."""
+        return self.kind.startswith(("BatchNorm", "SyncBatchNorm"))
+
 
 @dataclass(frozen=True)
 class Parameter:

@@ -14,20 +14,27 @@ PRECEDENCE = (
     "wrong_update_direction",
     "head_loss_mismatch",
     "redundant_softmax",
+    "sum_reduction",
+    "hidden_softmax",
     "unscaled_input",
     "unscaled_target",
     "symmetric_initialization",
     "bad_initialization",
     "frozen_parameters",
     "disconnected_parameters",
+    "train_eval_mode",
     "label_corruption",
     "class_imbalance",
     "over_regularized",
     "wrong_initial_loss",
     "learning_rate_too_high",
+    "attention_collapse",
     "non_finite",
+    "skipped_steps",
     "dead_units",
     "saturated_units",
+    "dormant_units",
+    "rank_collapse",
     "exploding_gradients",
     "vanishing_gradients",
     "weight_blow_up",
@@ -37,6 +44,7 @@ PRECEDENCE = (
     "epsilon_dominates",
     "learning_rate_too_low",
     "clipping_always_active",
+    "noisy_gradients",
 )
 OUTCOMES = frozenset({"slow_convergence", "oscillation", "loss_spike", "underfitting"})
 
@@ -53,16 +61,27 @@ SUPPRESSES = {
             "epsilon_dominates",
             "oscillation",
             "saturated_units",
+            "noisy_gradients",
         }
     ),
+    "neural_collapse": frozenset({"rank_collapse"}),
     "edge_of_stability": frozenset({"oscillation"}),
     "constant_output": frozenset({"input_ignored"}),
 }
 _DEATHS = frozenset(
-    {"dead_units", "saturated_units", "vanishing_gradients", "constant_output", "input_ignored"}
+    {
+        "dead_units",
+        "saturated_units",
+        "dormant_units",
+        "rank_collapse",
+        "attention_collapse",
+        "vanishing_gradients",
+        "constant_output",
+        "input_ignored",
+    }
 )
 _BLASTS = frozenset({"exploding_gradients", "weight_blow_up", "non_finite", "logit_drift", "loss_spike"})
-_STALLS = frozenset({"slow_convergence", "underfitting"})
+_STALLS = frozenset({"slow_convergence", "underfitting", "noisy_gradients"})
 _TROUBLE = _DEATHS | _BLASTS | _STALLS | {"oscillation", "clipping_always_active"}
 
 # What each may bring about, if that begins no earlier.
@@ -74,11 +93,14 @@ LEADS_TO = {
     "wrong_update_direction": _BLASTS | _STALLS | {"learning_rate_too_high", "dead_units", "saturated_units"},
     "head_loss_mismatch": _DEATHS | _STALLS | {"learning_rate_too_high", "logit_drift", "weight_blow_up"},
     "redundant_softmax": _STALLS | {"vanishing_gradients"},
+    "sum_reduction": _TROUBLE | {"learning_rate_too_high"},
+    "hidden_softmax": _DEATHS | _STALLS | {"learning_rate_too_low"},
     "symmetric_initialization": _DEATHS | _STALLS | {"disconnected_parameters"},
     "bad_initialization": _TROUBLE
     | {"wrong_initial_loss", "learning_rate_too_high", "learning_rate_too_low", "disconnected_parameters"},
     "frozen_parameters": _STALLS,
     "disconnected_parameters": _STALLS,
+    "train_eval_mode": frozenset({"overfitting"}) | _STALLS,
     "label_corruption": frozenset({"overfitting"}) | _STALLS,
     "class_imbalance": frozenset({"constant_output"}) | _STALLS,
     "over_regularized": _DEATHS
@@ -88,10 +110,22 @@ LEADS_TO = {
     "learning_rate_too_high": _TROUBLE,
     "learning_rate_too_low": _STALLS,
     "epsilon_dominates": _STALLS | {"learning_rate_too_low"},
-    "non_finite": _STALLS,
+    "non_finite": _STALLS | {"skipped_steps"},
+    "skipped_steps": _STALLS,
     "dead_units": _STALLS
-    | {"vanishing_gradients", "constant_output", "input_ignored", "disconnected_parameters"},
-    "saturated_units": _STALLS | {"vanishing_gradients", "constant_output"},
+    | {
+        "dormant_units",
+        "rank_collapse",
+        "vanishing_gradients",
+        "constant_output",
+        "input_ignored",
+        "disconnected_parameters",
+    },
+    "saturated_units": _STALLS | {"rank_collapse", "vanishing_gradients", "constant_output"},
+    "dormant_units": _STALLS | {"rank_collapse"},
+    "rank_collapse": _STALLS | {"vanishing_gradients", "constant_output", "input_ignored"},
+    "attention_collapse": _BLASTS | _STALLS | {"rank_collapse"},
+    "noisy_gradients": frozenset({"slow_convergence", "underfitting"}),
     "exploding_gradients": _TROUBLE - {"exploding_gradients"},
     "vanishing_gradients": _STALLS | {"learning_rate_too_low"},
     "weight_blow_up": _STALLS | {"non_finite", "logit_drift", "saturated_units", "dead_units"},

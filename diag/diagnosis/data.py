@@ -1,12 +1,13 @@
 """What goes in, and what is asked for: inputs, targets, classes, labels."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from diag.diagnosis.findings import Evidence, Finding
 from diag.diagnosis.outcome import LOSSES, Outcome
-from diag.diagnosis.persistence import begins_to_last, last_healthy
+from diag.diagnosis.persistence import begins_to_last, last_healthy, lasting
 from diag.diagnosis.rules import NotAssessableError, rule
 from diag.diagnosis.task import (
     class_count,
@@ -135,11 +136,48 @@ def _misses(log: Log, std: float, least_explained: float) -> bool:
     return outcome.has_learned_little()
 
 
-@rule("target_mean", "prediction_max", LOSSES)
-def class_imbalance(log: Log, *, largest_ratio: float) -> Iterator[Finding]:
-    """One class far rarer than the other, and never predicted."""
-    if not is_binary(log):
+@rule(("class_count_ratio", "target_mean"), LOSSES)
+def class_imbalance(log: Log, *, largest_ratio: float, most_missed: float) -> Iterator[Finding]:
+    """One class far rarer than another, and hardly ever predicted."""
+    if "class_count_ratio" in log:
+        yield from _of_many_classes(log, largest_ratio, most_missed)
+    elif is_binary(log) and "prediction_max" in log:
+        yield from _of_two_classes(log, largest_ratio)
+    else:
         raise NotAssessableError("the log has no class counts, and no targets of one output with two classes")
+
+
+def _of_many_classes(log: Log, largest_ratio: float, most_missed: float) -> Iterator[Finding]:
+    """By the probe batch, which counts classes and looks for the rarest."""
+    missed = log.series("rarest_class_error_rate").known()
+    ratio = float(np.nanmax(column(log, "class_count_ratio")))
+    if ratio <= largest_ratio or not len(missed.steps):
+        return
+    rate = missed.values[:, 0]
+    # That it is missed at first is the rule; that it still is when half of the run is over is not.
+    spell = lasting(rate > most_missed, missed.steps)
+    is_neglected = spell is not None and spell.start <= len(rate) / 2
+    yield Finding(
+        rule="class_imbalance",
+        severity="warning" if is_neglected else "note",
+        layer=None,
+        onset_step=spell.step if spell else int(missed.steps[0]),
+        evidence=Evidence(
+            series="rarest_class_error_rate" if is_neglected else "class_count_ratio",
+            value=float(rate[-1]) if is_neglected else ratio,
+            band=f"at most {largest_ratio:g} to 1, or at most {most_missed:.0%} of the rarest class missed",
+            readings=spell.readings if spell else len(rate),
+            last_healthy_step=spell.last_healthy_step if spell else None,
+            text=(
+                f"In the probe batch the most frequent class stands {ratio:.3g} to 1 against the rarest, "
+                f"of whose examples {rate[-1]:.0%} are missed in the end."
+            ),
+        ),
+        **_IMBALANCE,
+    )
+
+
+def _of_two_classes(log: Log, largest_ratio: float) -> Iterator[Finding]:
     share = float(np.nanmean(column(log, "target_mean")))
     ratio = max(share, 1 - share) / min(share, 1 - share)
     if ratio <= largest_ratio:
@@ -162,11 +200,16 @@ def class_imbalance(log: Log, *, largest_ratio: float) -> Iterator[Finding]:
                 + (", and the rare one is predicted for no example any more." if is_neglected else ".")
             ),
         ),
-        why="Always naming the frequent class is nearly as good a guess as learning the difference.",
-        fix="Weight the loss by inverse frequency or draw batches evenly, and set the last bias to the log odds.",
-        confidence=0.8,
-        references=("Threshold: Amazon SageMaker Debugger, ClassImbalance",),
+        **_IMBALANCE,
     )
+
+
+_IMBALANCE: Any = {
+    "why": "Always naming the frequent class is nearly as good a guess as learning the difference.",
+    "fix": "Weight the loss by inverse frequency or draw batches evenly, and set the last bias to the log odds.",
+    "confidence": 0.8,
+    "references": ("Thresholds: Amazon SageMaker Debugger, ClassImbalance",),
+}
 
 
 def _always_the_same(log: Log, rare_is_one: bool) -> np.ndarray:

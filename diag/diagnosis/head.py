@@ -66,9 +66,10 @@ def constant_output(log: Log, *, least_spread: float) -> Iterator[Finding]:
 @rule("prediction_example_std", "prediction_std", LOSSES)
 def input_ignored(log: Log, *, least_share: float) -> Iterator[Finding]:
     """Predictions that are the same for every example of a batch."""
-    series = log.series("prediction_example_std")
-    share = series.values[:, 0] / np.maximum(column(log, "prediction_std"), 1e-30)
-    onset = begins_to_last(share < least_share, least=5)
+    series = log.series("prediction_example_std").known()
+    spread = log.series("prediction_std").at(series.steps)[:, 0]
+    share = series.values[:, 0] / np.maximum(spread, 1e-30)
+    onset = begins_to_last(share < least_share)
     if onset is None or not is_impaired(log, int(series.steps[onset])):
         return
     step = int(series.steps[onset])
@@ -245,8 +246,9 @@ def logit_drift(log: Log, *, largest_score: float) -> Iterator[Finding]:
     """Scores of a classifier that grow without end."""
     if class_count(log) is None:
         return
-    series = log.series("prediction_max")
-    size = np.maximum(np.abs(series.values[:, 0]), np.abs(column(log, "prediction_min")))
+    series = log.series("prediction_max").known()
+    least = log.series("prediction_min").at(series.steps)[:, 0]
+    size = np.maximum(np.abs(series.values[:, 0]), np.abs(least))
     onset = begins_to_last(~(size <= largest_score), least=5)
     if onset is None or onset == 0:
         return

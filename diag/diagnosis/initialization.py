@@ -9,7 +9,15 @@ from diag.diagnosis.findings import Evidence, Finding
 from diag.diagnosis.outcome import LOSSES, Outcome
 from diag.diagnosis.persistence import begins_to_last
 from diag.diagnosis.rules import rule
-from diag.diagnosis.task import class_count, column, from_the_start, head_of, is_impaired, starts_badly
+from diag.diagnosis.task import (
+    class_count,
+    column,
+    from_the_start,
+    guess_of_classes,
+    head_of,
+    is_impaired,
+    starts_badly,
+)
 from diag.events import Parameter
 from diag.log import Log
 
@@ -149,10 +157,9 @@ def _rank(parameter: Parameter) -> int:
 def wrong_initial_loss(log: Log, *, largest_excess: float) -> Iterator[Finding]:
     """A classifier that begins confidently wrong: a first loss far above that of a guess."""
     from_the_start(log)
-    outcome, classes = Outcome.of(log), class_count(log)
-    if outcome is None or classes is None:
+    outcome, guess, classes = Outcome.of(log), guess_of_classes(log), class_count(log)
+    if outcome is None or guess is None:
         return
-    guess = math.log(classes)
     excess = outcome.initial / guess - 1
     if excess <= largest_excess:
         return
@@ -171,7 +178,7 @@ def wrong_initial_loss(log: Log, *, largest_excess: float) -> Iterator[Finding]:
             last_healthy_step=None,
             text=(
                 f"The first loss is {outcome.initial:.4g}; a guess among {classes} classes has "
-                f"{guess:.4g} (ln {classes}). It takes {wasted} recorded steps to get there."
+                f"{guess:.4g}, as ln {classes} has it. It takes {wasted} recorded steps to get there."
             ),
         ),
         why="The first part of the run is spent on unlearning what the random start asserts.",

@@ -7,8 +7,10 @@ from numpy.typing import NDArray
 
 from diag.diagnosis.findings import Evidence, Finding
 from diag.diagnosis.outcome import LOSSES, Outcome
-from diag.diagnosis.persistence import last_healthy
+from diag.diagnosis.persistence import last_healthy, lasting
 from diag.diagnosis.rules import rule
+from diag.diagnosis.stability import sharpness_name, sharpness_over_threshold
+from diag.diagnosis.task import is_impaired
 from diag.log import Log
 
 WINDOW = 10
@@ -16,34 +18,29 @@ LEAST_READINGS = 10
 
 
 @rule("update_ratio", LOSSES)
-def learning_rate_too_high(log: Log, *, largest_ratio: float, largest_leap: float) -> Iterator[Finding]:
-    """Updates above a tenth of the weights, or a learning rate that leaps, and a loss that suffers from it."""
+def learning_rate_too_high(
+    log: Log, *, largest_ratio: float, largest_leap: float, largest_sharpness: float
+) -> Iterator[Finding]:
+    """Updates above a tenth of the weights, a rate that leaps or that curvature forbids, and a loss that suffers."""
     outcome = Outcome.of(log)
     steps, ratio = typical_update_ratio(log)
     if outcome is None or not len(steps):
         return
-    leaps = _leaps(log, steps)
-    hurt = (
-        index
-        for index in np.flatnonzero((ratio > largest_ratio) | (leaps >= largest_leap))
-        if outcome.is_hurt_after(int(steps[index]), WINDOW) or _never_learns_from(outcome, int(steps[index]))
-    )
-    onset = next(hurt, None)
-    if onset is None:
+    found = _too_long(log, outcome, steps, ratio, largest_ratio, largest_leap)
+    found = found or _too_sharp(log, outcome, largest_sharpness)
+    if found is None:
         yield from _merely_high(steps, ratio, largest_ratio)
         return
-    step = int(steps[onset])
+    step, evidence = found
     yield Finding(
         rule="learning_rate_too_high",
         severity="fault",
         layer=None,
         onset_step=step,
-        evidence=_leap(steps, ratio, leaps, int(onset), largest_leap)
-        if leaps[onset] >= largest_leap
-        else _long_update(steps, ratio, int(onset), largest_ratio),
+        evidence=evidence,
         why="Each step overshoots the region in which the gradient means anything, so the loss rises.",
         fix="Divide the learning rate by three to ten, or warm it up over the first steps.",
-        confidence=0.9 if leaps[onset] >= largest_leap else 0.8,
+        confidence=0.9 if evidence.series == "learning_rate" else 0.8,
         references=(
             "Karpathy et al., CS231n: ratio of weights to updates",
             "Bounds: Ben Braiek and Khomh, TheDeepChecker, TOSEM 2022",
@@ -51,10 +48,62 @@ def learning_rate_too_high(log: Log, *, largest_ratio: float, largest_leap: floa
     )
 
 
+def _first_harm(
+    log: Log, outcome: Outcome, steps: NDArray[np.int64], is_suspect: NDArray[np.bool_]
+) -> int | None:
+    """Index of the first suspect step after which the loss suffers."""
+    fails = is_impaired(log)
+    for index in np.flatnonzero(is_suspect).tolist():
+        step = int(steps[index])
+        # Too long from the first steps on, so that there is no better loss to lose.
+        is_early = step <= outcome.steps[min(4, len(outcome.steps) - 1)]
+        if outcome.is_hurt_after(step, WINDOW) or (is_early and fails):
+            return index
+    return None
+
+
+def _too_long(
+    log: Log,
+    outcome: Outcome,
+    steps: NDArray[np.int64],
+    ratio: NDArray[np.float64],
+    largest_ratio: float,
+    largest_leap: float,
+) -> tuple[int, Evidence] | None:
+    """Step and evidence where updates were too long, or the learning rate leapt, and the loss suffered."""
+    leaps = _leaps(log, steps)
+    index = _first_harm(log, outcome, steps, (ratio > largest_ratio) | (leaps >= largest_leap))
+    if index is None:
+        return None
+    if leaps[index] >= largest_leap:
+        return int(steps[index]), _leap(steps, ratio, leaps, index, largest_leap)
+    return int(steps[index]), _long_update(steps, ratio, index, largest_ratio)
+
+
+def _too_sharp(log: Log, outcome: Outcome, largest: float) -> tuple[int, Evidence] | None:
+    """Step and evidence where the curvature was far beyond what the optimiser can hold, and the loss suffered."""
+    if "stability_threshold" not in log or sharpness_name(log) not in log:
+        return None
+    steps, ratio = sharpness_over_threshold(log)
+    index = _first_harm(log, outcome, steps, ratio > largest)
+    if index is None:
+        return None
+    step = int(steps[index])
+    text = (
+        f"At step {step} the largest eigenvalue of the Hessian, as the optimiser sees it, is {ratio[index]:.3g} "
+        f"times what it can hold at this learning rate, and the loss gets worse after it."
+    )
+    readings = int(np.count_nonzero(ratio > largest))
+    band = f"at most {largest:g} times the stability threshold"
+    healthy = last_healthy(steps, index)
+    return step, Evidence(sharpness_name(log), float(ratio[index]), band, readings, healthy, text)
+
+
 @rule("update_ratio", LOSSES)
 def learning_rate_too_low(log: Log, *, least_ratio: float) -> Iterator[Finding]:
     """Updates below a ten-thousandth of the weights, and a loss that has hardly fallen."""
     outcome = Outcome.of(log)
+    yield from _set_to_zero(log)
     steps, ratio = typical_update_ratio(log)
     known = ratio[np.isfinite(ratio)]
     if outcome is None or len(known) < LEAST_READINGS or not _has_gradient(log):
@@ -85,6 +134,36 @@ def learning_rate_too_low(log: Log, *, least_ratio: float) -> Iterator[Finding]:
         references=(
             "Karpathy et al., CS231n: ratio of weights to updates",
             "Bounds: Ben Braiek and Khomh, TheDeepChecker, TOSEM 2022",
+        ),
+    )
+
+
+def _set_to_zero(log: Log) -> Iterator[Finding]:
+    """A learning rate that a schedule has brought to exactly 0 long before the end."""
+    if "learning_rate" not in log:
+        return
+    series = log.series("learning_rate").known()
+    spell = lasting(series.values[:, 0] == 0, series.steps, LEAST_READINGS)
+    if spell is None or not 0 < spell.start <= 0.75 * len(series.steps) or not is_impaired(log):
+        return
+    yield Finding(
+        rule="learning_rate_too_low",
+        severity="warning",
+        layer=None,
+        onset_step=spell.step,
+        evidence=Evidence(
+            series="learning_rate",
+            value=0.0,
+            band="above 0",
+            readings=spell.readings,
+            last_healthy_step=spell.last_healthy_step,
+            text=f"From step {spell.step} to the end the learning rate is exactly 0, and little is learned by then.",
+        ),
+        why="The schedule is over and the training is not: no step moves a weight any more.",
+        fix="Give the schedule as many steps as the training has; it may count batches where epochs were meant.",
+        confidence=0.9,
+        references=(
+            "Karpathy, A Recipe for Training Neural Networks, 2019: do not trust learning rate decay defaults",
         ),
     )
 
@@ -151,11 +230,6 @@ def _leaps(log: Log, steps: NDArray[np.int64]) -> NDArray[np.float64]:
         positive = rate[:-1] > 0
         leaps[1:][positive] = rate[1:][positive] / rate[:-1][positive]
     return leaps
-
-
-def _never_learns_from(outcome: Outcome, step: int) -> bool:
-    """Whether the updates were too long from the first steps on, so that there is no better loss to lose."""
-    return step <= outcome.steps[min(4, len(outcome.steps) - 1)] and outcome.has_learned_little()
 
 
 def _merely_high(

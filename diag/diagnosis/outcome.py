@@ -14,8 +14,16 @@ LOSSES = ("criterion_loss", "loss", "train_loss", "training_loss")
 
 
 def loss_series(log: Log) -> Series | None:
-    """The training loss, wherever the log has it."""
-    return next((log.series(name) for name in LOSSES if name in log), None)
+    """The training loss, wherever the log has it; without the steps at which the criterion was not heard."""
+    series = next((log.series(name) for name in LOSSES if name in log), None)
+    if series is None or "evaluation_mode_rate" not in log:
+        return series
+    # A criterion is heard in training alone: there is no loss in evaluation mode, not one beyond all numbers.
+    is_unheard = (log.series("evaluation_mode_rate").at(series.steps)[:, 0] >= 1) & np.isnan(
+        series.values[:, 0]
+    )
+    heard = ~is_unheard
+    return Series(series.name, series.axis, series.steps[heard], series.columns, series.values[heard])
 
 
 @dataclass(frozen=True)

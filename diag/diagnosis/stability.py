@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from diag.diagnosis.findings import Evidence, Finding
 from diag.diagnosis.outcome import LOSSES, Outcome
@@ -13,9 +14,7 @@ from diag.log import Log
 @rule("top_eigenvalues", "stability_threshold", LOSSES)
 def edge_of_stability(log: Log, *, least: float, largest: float, least_share: float) -> Iterator[Finding]:
     """A state, no fault: the sharpness hovers about what the optimiser can just hold."""
-    sharpness, limit = log.series("top_eigenvalues"), log.series("stability_threshold")
-    ratio = sharpness.values[:, 0] / limit.at(sharpness.steps)[:, 0]
-    ratio = ratio[np.isfinite(ratio)]
+    steps, ratio = sharpness_over_threshold(log)
     if not len(ratio):
         raise NotAssessableError("the log has no stability threshold for this optimiser")
     later = ratio[len(ratio) // 2 :]
@@ -28,9 +27,9 @@ def edge_of_stability(log: Log, *, least: float, largest: float, least_share: fl
         rule="edge_of_stability",
         severity="note",
         layer=None,
-        onset_step=int(sharpness.steps[first]),
+        onset_step=int(steps[first]),
         evidence=Evidence(
-            series="top_eigenvalues",
+            series=sharpness_name(log),
             value=float(np.median(later)),
             band="a state, no fault",
             readings=int(np.count_nonzero(at_edge)),
@@ -45,5 +44,20 @@ def edge_of_stability(log: Log, *, least: float, largest: float, least_share: fl
         confidence=0.8,
         references=(
             "Cohen et al., Gradient Descent Typically Occurs at the Edge of Stability, 2021, arXiv:2103.00065",
+            "Cohen et al., Adaptive Gradient Methods at the Edge of Stability, 2022, arXiv:2207.14484",
         ),
     )
+
+
+def sharpness_name(log: Log) -> str:
+    """The series of the largest eigenvalue as the optimiser sees it: of the preconditioned Hessian if there is one."""
+    name = "preconditioned_top_eigenvalue"
+    return name if name in log else "top_eigenvalues"
+
+
+def sharpness_over_threshold(log: Log) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Steps, and the sharpness over what the optimiser can just hold, wherever both are numbers."""
+    sharpness, limit = log.series(sharpness_name(log)), log.series("stability_threshold")
+    ratio = sharpness.values[:, 0] / limit.at(sharpness.steps)[:, 0]
+    is_known = np.isfinite(ratio)
+    return sharpness.steps[is_known], ratio[is_known]

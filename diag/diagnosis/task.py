@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from diag.diagnosis.outcome import Outcome
 from diag.diagnosis.rules import NotAssessableError
-from diag.events import Layer
+from diag.events import Criterion, Layer
 from diag.log import Log
 
 Numbers = NDArray[np.float64]
@@ -98,11 +98,25 @@ def is_squared_error(log: Log) -> bool:
     return bool(abs(outcome.initial - expected) <= shared + 0.01 * expected)
 
 
+def criterion_of(log: Log) -> Criterion | None:
+    """The watched criterion, where the log says which it is."""
+    return next(iter(log.model.criteria), None)
+
+
+def guess_of_classes(log: Log) -> float | None:
+    """Loss of a guess among the classes: ln C, times the batch where the criterion sums; None without classes."""
+    classes, criterion = class_count(log), criterion_of(log)
+    if classes is None:
+        return None
+    is_sum = criterion is not None and criterion.reduction == "sum" and "batch_size" in log
+    return math.log(classes) * (float(np.nanmedian(column(log, "batch_size"))) if is_sum else 1.0)
+
+
 def guess_loss(log: Log) -> float | None:
     """Loss of the best guess that ignores the input: ln C for classes, the targets' variance for squares."""
-    classes = class_count(log)
-    if classes is not None:
-        return math.log(classes)
+    guess = guess_of_classes(log)
+    if guess is not None:
+        return guess
     if is_squared_error(log):
         return float(np.median(column(log, "target_std") ** 2))
     return None
@@ -110,10 +124,9 @@ def guess_loss(log: Log) -> float | None:
 
 def starts_badly(log: Log) -> bool:
     """Whether a classifier needs much of the run to come down to the loss of a guess, and ends not far below."""
-    outcome, classes = Outcome.of(log), class_count(log)
-    if outcome is None or classes is None:
+    outcome, guess = Outcome.of(log), guess_of_classes(log)
+    if outcome is None or guess is None:
         return False
-    guess = math.log(classes)
     above = outcome.smooth > guess
     is_long = np.count_nonzero(above) >= max(10, len(above) / 4)
     return bool(above[0] and is_long and not outcome.final < 0.5 * guess)

@@ -40,6 +40,9 @@ THRESHOLDS: Mapping[str, Mapping[str, Threshold]] = {
     "learning_rate_too_high": {
         "largest_ratio": Threshold(1e-1, DEEPCHECKER),
         "largest_leap": Threshold(5.0, OURS),
+        "largest_sharpness": Threshold(
+            2.0, "Lewkowycz et al., 2020: up to twice the threshold a run may recover"
+        ),
     },
     "learning_rate_too_low": {
         "least_ratio": Threshold(1e-4, DEEPCHECKER),
@@ -64,6 +67,7 @@ THRESHOLDS: Mapping[str, Mapping[str, Threshold]] = {
     },
     "class_imbalance": {
         "largest_ratio": Threshold(10.0, f"{SAGEMAKER}, ClassImbalance"),
+        "most_missed": Threshold(0.7, f"{SAGEMAKER}, ClassImbalance"),
     },
     "label_corruption": {
         "largest_lift": Threshold(1.5, OURS),
@@ -128,6 +132,38 @@ THRESHOLDS: Mapping[str, Mapping[str, Threshold]] = {
         "least": Threshold(0.7, "torchmortem 2026: within 30 % of the threshold"),
         "largest": Threshold(1.3, "torchmortem 2026: within 30 % of the threshold"),
         "least_share": Threshold(0.3, "torchmortem 2026: in 30 % of the readings"),
+    },
+    "dormant_units": {
+        "most_dormant": Threshold(0.5, f"{OURS}; half of a layer, as for dead units"),
+        "least_growth": Threshold(0.2, f"{OURS}; Sokar et al., 2023: the trend says more than the level"),
+    },
+    "rank_collapse": {
+        "least_left": Threshold(0.3, "torchmortem 2026: critical share of the first rank"),
+        "least_directions": Threshold(2.0, f"{OURS}; where the task has no classes"),
+    },
+    "neural_collapse": {
+        "largest_variability": Threshold(0.2, f"{OURS}; Papyan et al., 2020, plot it towards 0"),
+        "largest_deviation": Threshold(0.15, f"{OURS}; likewise"),
+        "least_agreement": Threshold(0.99, f"{OURS}; likewise, towards 1"),
+    },
+    "redundant_depth": {
+        "least_similarity": Threshold(0.98, f"{OURS}; Nguyen et al., 2021, show blocks near 1"),
+        "least_layers": Threshold(2, OURS),
+    },
+    "attention_collapse": {
+        "least_entropy": Threshold(0.05, f"{OURS}; in the middle head, so in half of them"),
+    },
+    "noisy_gradients": {
+        "largest_multiple": Threshold(10.0, f"{OURS}; McCandlish et al., 2018, call 1 the turning point"),
+    },
+    "wasteful_batch": {
+        "largest_multiple": Threshold(10.0, f"{OURS}; likewise"),
+    },
+    "train_eval_mode": {
+        "largest_loss_ratio": Threshold(1.5, f"{DEEPCHECKER}: losses that differ by half"),
+    },
+    "skipped_steps": {
+        "largest_share": Threshold(0.1, f"{OURS}; GradScaler tries a larger scale once in 2000 steps"),
     },
     "slow_convergence": {
         "least_progress": Threshold(0.05, DEEPCHECKER),

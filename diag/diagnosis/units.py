@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diag.diagnosis.findings import Evidence, Finding, Severity
-from diag.diagnosis.outcome import Outcome
-from diag.diagnosis.persistence import begins_to_last, last_healthy
+from diag.diagnosis.outcome import LOSSES, Outcome
+from diag.diagnosis.persistence import begins_to_last, last_healthy, lasting
 from diag.diagnosis.rules import rule
 from diag.diagnosis.task import head_of, is_impaired
 from diag.log import Log
@@ -117,5 +117,42 @@ def saturated_units(log: Log, *, most_saturated: float) -> Iterator[Finding]:
             references=(
                 "Glorot and Bengio, Understanding the difficulty of training deep feedforward networks, 2010",
                 "Threshold: more than half of a layer, as in Amazon SageMaker Debugger's SaturatedActivation",
+            ),
+        )
+
+
+@rule("dormant_unit_rate", "dead_unit_rate", LOSSES)
+def dormant_units(log: Log, *, most_dormant: float, least_growth: float) -> Iterator[Finding]:
+    """Units that still fire, but so faintly beside the others of their layer that they say next to nothing."""
+    series = log.series("dormant_unit_rate").known()
+    dead = log.series("dead_unit_rate").at(series.steps)
+    for name in series.columns:
+        rate = series.column(name)
+        # Where most are dead, dead_units says so. Sparse codes begin sparse; what counts is that it grows.
+        has_died = dead[:, log.series("dead_unit_rate").columns.index(name)] > most_dormant
+        spell = lasting((rate > most_dormant) & ~has_died & (rate - rate[0] >= least_growth), series.steps)
+        if spell is None:
+            continue
+        yield Finding(
+            rule="dormant_units",
+            severity="warning" if is_impaired(log, spell.step) else "note",
+            layer=name,
+            onset_step=spell.step,
+            evidence=Evidence(
+                series="dormant_unit_rate",
+                value=float(rate[-1]),
+                band=f"at most {most_dormant:g}, or less than {least_growth:g} above the first look",
+                readings=spell.readings,
+                last_healthy_step=spell.last_healthy_step,
+                text=(
+                    f"On the probe batch {rate[-1]:.0%} of the units of layer {name!r} are dormant, {rate[0]:.0%} at "
+                    f"the first look; most of them are not dead."
+                ),
+            ),
+            why="Little of the layer is in use: the network loses the room in which it could learn more.",
+            fix="Lower the learning rate, add normalisation or weight decay, or reset the dormant units now and then.",
+            confidence=0.6,
+            references=(
+                "Sokar et al., The Dormant Neuron Phenomenon in Deep Reinforcement Learning, 2023, arXiv:2302.12902",
             ),
         )

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from diag.log import Log, Series
 
 VALIDATION_LOSSES = ("val_loss", "validation_loss", "valid_loss", "test_loss", "eval_loss")
@@ -20,8 +18,4 @@ ACCURACIES = (
 def validation_of(log: Log, names: Sequence[str]) -> Series | None:
     """The first of these series that the log has, where it is a number; None without any."""
     name = next((name for name in names if name in log), None)
-    if name is None:
-        return None
-    series = log.series(name)
-    known = np.isfinite(series.values[:, 0])
-    return Series(series.name, series.axis, series.steps[known], series.columns, series.values[known])
+    return None if name is None else log.series(name).known()

@@ -24,16 +24,10 @@ ROUNDING = 1e-6
 def frozen_parameters(log: Log, *, least_share: float) -> Iterator[Finding]:
     """Parameters that do not move: no optimiser has them, or its updates are exactly zero."""
     unmoved = _unmoved(log)
-    still = [each for each in log.model.parameters if not each.is_trained or each.name in unmoved]
+    still = [each for each in log.model.parameters if _is_left_out(each) or each.name in unmoved]
     share = sum(map(_size, still)) / max(sum(map(_size, log.model.parameters)), 1)
     if not still or share < least_share:
         return
-    left_out = [parameter.name for parameter in still if not parameter.is_trained]
-    reason = (
-        "no optimiser has them"
-        if left_out
-        else "their updates are exactly zero, though their gradients are not"
-    )
     is_hurt = is_impaired(log)
     yield Finding(
         rule="frozen_parameters",
@@ -48,7 +42,7 @@ def frozen_parameters(log: Log, *, least_share: float) -> Iterator[Finding]:
             last_healthy_step=None,
             text=(
                 f"{len(still)} of {len(log.model.parameters)} parameters, {share:.0%} of all weights, never move: "
-                f"{reason}. The first is {still[0].name!r}."
+                f"{_reason(still)}. The first is {still[0].name!r}."
             ),
         ),
         why="What does not move does not learn; on purpose that is fine-tuning, by mistake most of a network is idle.",
@@ -59,6 +53,18 @@ def frozen_parameters(log: Log, *, least_share: float) -> Iterator[Finding]:
             "Jiang et al., TrainCheck, OSDI 2025",
         ),
     )
+
+
+def _is_left_out(parameter: Parameter) -> bool:
+    return not (parameter.is_trained and parameter.requires_grad)
+
+
+def _reason(still: list[Parameter]) -> str:
+    if any(not parameter.is_trained for parameter in still):
+        return "no optimiser has them"
+    if any(not parameter.requires_grad for parameter in still):
+        return "they do not ask for a gradient (requires_grad is False)"
+    return "their updates are exactly zero, though their gradients are not"
 
 
 def _unmoved(log: Log) -> set[str]:
@@ -87,7 +93,7 @@ def disconnected_parameters(log: Log) -> Iterator[Finding]:
     """Parameters that the optimiser has and no gradient ever reaches."""
     gradients = log.series("gradient_norm", of="parameters")
     reached = _reached(log)
-    trained = [parameter for parameter in log.model.parameters if parameter.is_trained]
+    trained = [parameter for parameter in log.model.parameters if not _is_left_out(parameter)]
     cut_off = [parameter for parameter in trained if parameter.name not in reached]
     if not cut_off or not reached or _has_dead_layer(log):
         return
@@ -107,7 +113,7 @@ def disconnected_parameters(log: Log) -> Iterator[Finding]:
                 f"recorded step; the first is {cut_off[0].name!r}."
             ),
         ),
-        why="They are frozen, their layer does not take part, or the graph is cut between them and the loss.",
+        why="Their layer does not take part, or the graph is cut between them and the loss.",
         fix="If they should learn, look for a detach, a conversion to NumPy, or a layer that is never called.",
         confidence=0.75,
         references=("Jiang et al., TrainCheck, OSDI 2025",),

@@ -46,6 +46,18 @@ class Series:
             raise LogError(f"{self.name} has no column {unknown(name, self.columns)}")
         return self.values[:, self.columns.index(name)]
 
+    def known(self) -> "Series":
+        """The rows that hold a number at all; what is looked at now and then has none at the other steps.
+
+        Example:
+            >>> values = np.array([[0.5], [np.nan], [0.2]])
+            >>> series = Series("probe_loss", "network", np.arange(3), ("probe_loss",), values)
+            >>> series.known().steps.tolist()
+            [0, 2]
+        """
+        has_number = np.isfinite(self.values).any(axis=1)
+        return Series(self.name, self.axis, self.steps[has_number], self.columns, self.values[has_number])
+
     def at(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
         """The values at given steps, for a look beside a series of another axis.
 

@@ -45,3 +45,4 @@ class Noise:
         yield Reading("gradient_noise_scale", "", float(noise.scale), "network")
         yield Reading("gradient_noise_squared_norm", "", float(noise.squared_norm), "network")
         yield Reading("gradient_noise_variance", "", float(noise.variance), "network")
+        yield Reading("gradient_noise_examples", "", count * self.examples, "network")

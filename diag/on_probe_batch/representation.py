@@ -18,8 +18,6 @@ from probes.rows import on_host
 RECTIFYING = frozenset({"ReLU", "ReLU6", "LeakyReLU", "GELU", "SiLU", "Mish"})
 # What gives on what it gets, only in another shape, says nothing of its own.
 PASSING = ("Dropout", "AlphaDropout", "FeatureAlphaDropout", "Flatten", "Unflatten", "Identity")
-# These are not the same function in training and in evaluation.
-OF_TWO_MODES = ("Dropout", "AlphaDropout", "FeatureAlphaDropout", "BatchNorm", "SyncBatchNorm")
 # Which axis holds the units; all others inherit it from the layer before.
 UNITS_LAST = (
     "Linear",
@@ -62,7 +60,7 @@ class Representation:
         yield from heard.readings
         yield from heard.of_classes()
         yield Reading("probe_loss", "", float(loss), "network")
-        if any(layer.kind.startswith(OF_TWO_MODES) for layer in capture.layers):
+        if any(layer.has_two_modes for layer in capture.layers):
             as_trained = capture.overhear(self.closure, _ignore, in_evaluation=False)
             yield Reading("probe_loss_as_trained", "", float(as_trained), "network")
 

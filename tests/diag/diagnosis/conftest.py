@@ -15,6 +15,7 @@ from diag.log import LogWriter
 from scratchnet import nn, optim
 
 STEPS = 60
+CURVATURE = ("top_eigenvalues", "preconditioned_top_eigenvalue", "stability_threshold")
 NETWORK = Model(
     layers=(
         Layer("0", "Linear", (8,), ("0.weight", "0.bias")),
@@ -62,7 +63,7 @@ def log_of(tmp_path: Path):
                     )
                     readings += [Reading(name, key, float(some[index]), axis) for key, some in values.items()]
                 else:
-                    axis = "curvature" if name in ("top_eigenvalues", "stability_threshold") else "network"
+                    axis = "curvature" if name in CURVATURE else "network"
                     value = (
                         np.atleast_1d(values[index]) if name == "top_eigenvalues" else float(values[index])
                     )
