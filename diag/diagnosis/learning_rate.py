@@ -49,7 +49,11 @@ def learning_rate_too_high(
 
 
 def _first_harm(
-    log: Log, outcome: Outcome, steps: NDArray[np.int64], is_suspect: NDArray[np.bool_]
+    log: Log,
+    outcome: Outcome,
+    steps: NDArray[np.int64],
+    is_suspect: NDArray[np.bool_],
+    window: int | None,
 ) -> int | None:
     """Index of the first suspect step after which the loss suffers."""
     fails = is_impaired(log)
@@ -57,7 +61,7 @@ def _first_harm(
         step = int(steps[index])
         # Too long from the first steps on, so that there is no better loss to lose.
         is_early = step <= outcome.steps[min(4, len(outcome.steps) - 1)]
-        if outcome.is_hurt_after(step, WINDOW) or (is_early and fails):
+        if outcome.is_hurt_after(step, window) or (is_early and fails):
             return index
     return None
 
@@ -72,7 +76,7 @@ def _too_long(
 ) -> tuple[int, Evidence] | None:
     """Step and evidence where updates were too long, or the learning rate leapt, and the loss suffered."""
     leaps = _leaps(log, steps)
-    index = _first_harm(log, outcome, steps, (ratio > largest_ratio) | (leaps >= largest_leap))
+    index = _first_harm(log, outcome, steps, (ratio > largest_ratio) | (leaps >= largest_leap), WINDOW)
     if index is None:
         return None
     if leaps[index] >= largest_leap:
@@ -85,7 +89,8 @@ def _too_sharp(log: Log, outcome: Outcome, largest: float) -> tuple[int, Evidenc
     if "stability_threshold" not in log or sharpness_name(log) not in log:
         return None
     steps, ratio = sharpness_over_threshold(log)
-    index = _first_harm(log, outcome, steps, ratio > largest)
+    # A catapult goes beyond and comes back by itself: only harm that stays tells against the learning rate.
+    index = _first_harm(log, outcome, steps, ratio > largest, window=None)
     if index is None:
         return None
     step = int(steps[index])

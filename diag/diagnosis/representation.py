@@ -104,12 +104,12 @@ def neural_collapse(
 def redundant_depth(log: Log, *, least_similarity: float, least_layers: float) -> Iterator[Finding]:
     """Layers in a row that all tell the examples apart in the same way as the layer before."""
     similarity = _hidden(log, log.series("debiased_linear_cka").known())
-    is_alike = similarity.values > least_similarity
-    runs = _runs(is_alike[-LEAST_LOOKS:].all(axis=0)) if len(similarity.steps) >= LEAST_LOOKS else []
+    is_alike = np.asarray(similarity.values > least_similarity)
+    runs = _runs(np.all(is_alike[-LEAST_LOOKS:], axis=0)) if len(similarity.steps) >= LEAST_LOOKS else []
     longest = max(runs, key=len, default=range(0))
     if len(longest) < least_layers:
         return
-    spell = lasting(is_alike[:, list(longest)].all(axis=1), similarity.steps)
+    spell = lasting(np.all(is_alike[:, list(longest)], axis=1), similarity.steps)
     if spell is None:
         return
     layers = [similarity.columns[place] for place in longest]

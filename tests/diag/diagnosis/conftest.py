@@ -107,6 +107,17 @@ def mlp(sizes=(64, 48, 48, 10), nonlinearity=nn.ReLU, draw=None, end=None, seed=
     return nn.Sequential(*layers[:-1], *([end] if end else []))
 
 
+def look_at(recorder, model, criterion, x, y, every, chunk=32):
+    """Looks at the first thousand examples, at most."""
+
+    def loss(start, end):
+        return lambda: criterion(model(x[start:end]), y[start:end])
+
+    starts = range(0, min(len(x), 1024) - chunk + 1, chunk)
+    recorder.representation(loss(0, 256), every=every)
+    recorder.noise([loss(start, start + chunk) for start in starts], examples=chunk, every=every)
+
+
 @pytest.fixture
 def trained(tmp_path):
     """Trains a network, records every step, and says what comes of it."""
@@ -124,13 +135,18 @@ def trained(tmp_path):
         zero=True,
         sign=1,
         every=1,
+        looks=None,
+        before_step=lambda step: None,
     ):
         optimizer = optimizer or optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
         rng = np.random.default_rng(0)
         folder = tmp_path / f"run{len(list(tmp_path.iterdir()))}"
         with diag.Recorder(folder, every=every) as recorder, np.errstate(all="ignore"):
             recorder.watch(model, optimizer, criterion=criterion)
+            if looks:
+                look_at(recorder, model, criterion, x, y, looks)
             for step in range(steps):
+                before_step(step)
                 rows = rng.choice(len(x), min(batch, len(x)), replace=False)
                 loss = criterion(model(x[rows]), y[rows])
                 if zero:

@@ -123,7 +123,7 @@ class TestRepresentation:
                 outputs.append(layer(outputs[-1]).numpy())
         run.model.train()
         readings = run.readings(tmp_path / "run", "representation")
-        weight, bias = run.model[6].weight.array, run.model[6].bias.array
+        weight, bias = (parameter.array for parameter in run.model[6].parameters())
         ranks = {name[1] for name in readings if name[0] == "activation_effective_rank"}
         assert ranks == {"0", "1", "2", "4", "5", "6"}  # Dropout only gives on what it gets.
         for layer in ranks:
@@ -174,7 +174,9 @@ class TestRepresentation:
         entropy = np.median(probes.attention_entropy(weights.numpy()))
         assert readings["attention_entropy", "attention"] == pytest.approx(entropy)
         assert readings["attention_keys", "attention"] == 4
-        projected = F.linear(rows, model.attention.in_proj_weight, model.attention.in_proj_bias).numpy()
+        projection = model.attention.in_proj_weight
+        assert projection is not None
+        projected = F.linear(rows, projection, model.attention.in_proj_bias).numpy()
         q, k = projected.reshape(16, 4, 3, 2, 3).transpose(2, 0, 3, 1, 4)[:2]
         logits = q @ np.swapaxes(k, -1, -2) / np.sqrt(3)
         allowed = np.tril(np.ones((4, 4), bool)) if is_causal else np.ones((4, 4), bool)
