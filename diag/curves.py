@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from diag.diagnosis.learning_rate import typical_update_ratio
 from diag.diagnosis.outcome import loss_series
 from diag.diagnosis.pairs import pairs_of
+from diag.diagnosis.stability import sharpness_name, sharpness_over_threshold
 from diag.log import Log, Series
 
 
@@ -132,12 +133,10 @@ def _top_eigenvalue(log: Log) -> Curve | None:
 
 
 def _sharpness_over_threshold(log: Log) -> Curve | None:
-    top = _top_eigenvalue(log)
-    if top is None or "stability_threshold" not in log.names["curvature"]:
+    known = log.names["curvature"]
+    if "stability_threshold" not in known or sharpness_name(log) not in known:
         return None
-    threshold = log.series("stability_threshold", of="curvature")
-    with np.errstate(all="ignore"):
-        return Curve(top.steps, top.values / threshold.at(top.steps)[:, 0])
+    return Curve(*sharpness_over_threshold(log))
 
 
 _MAIN: Mapping[Measure, Callable[[Log], Curve | None]] = {
