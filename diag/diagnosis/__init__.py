@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from diag.diagnosis import (
+    criterion,
     data,
-    design,
     finite,
     generalization,
     gradients,
@@ -51,7 +51,7 @@ RULES: tuple[Rule, ...] = tuple(
     thing
     for module in (
         data,
-        design,
+        criterion,
         head,
         wiring,
         modes,

@@ -15,7 +15,6 @@ PRECEDENCE = (
     "head_loss_mismatch",
     "redundant_softmax",
     "sum_reduction",
-    "hidden_softmax",
     "unscaled_input",
     "unscaled_target",
     "symmetric_initialization",
@@ -94,7 +93,6 @@ LEADS_TO = {
     "head_loss_mismatch": _DEATHS | _STALLS | {"learning_rate_too_high", "logit_drift", "weight_blow_up"},
     "redundant_softmax": _STALLS | {"vanishing_gradients"},
     "sum_reduction": _TROUBLE | {"learning_rate_too_high"},
-    "hidden_softmax": _DEATHS | _STALLS | {"learning_rate_too_low"},
     "symmetric_initialization": _DEATHS | _STALLS | {"disconnected_parameters"},
     "bad_initialization": _TROUBLE
     | {"wrong_initial_loss", "learning_rate_too_high", "learning_rate_too_low", "disconnected_parameters"},
