@@ -408,8 +408,10 @@ def _rates(watched: _Watched) -> Readings:
     prefix = f"{watched.capture.name}." if watched.capture.name else ""
     # Empty until the pair's own optimiser has stepped, which for a second pair is in the step after.
     groups = range(len(watched.learning_rates))
-    names = *(f"learning_rate{f'_{group}' if group else ''}" for group in groups), "evaluation_mode_rate"
-    values = np.array([*watched.learning_rates, watched.evaluation_mode_rate])
+    rates = (f"learning_rate{f'_{group}' if group else ''}" for group in groups)
+    names = *rates, "evaluation_mode_rate", "training_mode_evaluations"
+    evaluations, watched.capture.evaluations = watched.capture.evaluations, 0
+    values = np.array([*watched.learning_rates, watched.evaluation_mode_rate, evaluations])
     return Readings(_of_network(tuple(prefix + name for name in names)), values)
 
 

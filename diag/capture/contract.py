@@ -44,6 +44,8 @@ class Capture(Protocol):
     listening: bool
     _optimizer: Any
     _criterion: Any
+    # Passes of the network in training mode that left no tape, while listening; whoever reads it sets it back.
+    evaluations: int
 
     @property
     def layers(self) -> tuple[Layer, ...]:

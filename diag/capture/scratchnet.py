@@ -56,6 +56,7 @@ class Capture(contract.Capture):
         ]
         self._listening = False
         self._told_unheard = False
+        self.evaluations = 0
 
     # ---------------------------------------------------------------------------- description
 
@@ -142,6 +143,7 @@ class Capture(contract.Capture):
         return hook
 
     def _on_network(self, _model: sn.nn.Module, inputs: tuple[Any, ...], _output: Any) -> None:
+        self.evaluations += self.model.training and not sn.is_recording()
         if self._is_training() and inputs:
             self._hear(Event("input", "", np.asarray(inputs[0])))
 

@@ -2,20 +2,27 @@
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from diag.diagnosis.findings import Evidence, Finding
 from diag.diagnosis.outcome import Outcome
 from diag.diagnosis.persistence import lasting
 from diag.diagnosis.rules import rule
 from diag.diagnosis.task import guess_loss, is_impaired
+from diag.diagnosis.validation import ACCURACIES, VALIDATION_LOSSES, validation_of
 from diag.log import Log
 
 
 @rule("evaluation_mode_rate")
 def train_eval_mode(log: Log, *, largest_loss_ratio: float) -> Iterator[Finding]:
-    """A network that trains in evaluation mode, or that is far worse once it is evaluated."""
+    """A network that trains in evaluation mode, is evaluated in training mode, or is far worse once evaluated."""
     if not any(layer.has_two_modes for layer in log.model.layers):
         return
-    yield from _trained_in_evaluation_mode(log) or _worse_in_evaluation(log, largest_loss_ratio)
+    yield from (
+        _trained_in_evaluation_mode(log)
+        or _evaluated_in_training_mode(log)
+        or _worse_in_evaluation(log, largest_loss_ratio)
+    )
 
 
 def _trained_in_evaluation_mode(log: Log) -> list[Finding]:
@@ -49,6 +56,46 @@ def _trained_in_evaluation_mode(log: Log) -> list[Finding]:
             fix="Call model.train() before the training goes on, most likely after an evaluation.",
             confidence=0.6 if is_harmless else 0.9,
             references=("Jiang et al., TrainCheck, OSDI 2025",),
+        )
+    ]
+
+
+def _evaluated_in_training_mode(log: Log) -> list[Finding]:
+    """Passes without a tape, in training mode, exactly where the run logs what it validated."""
+    validation = validation_of(log, (*VALIDATION_LOSSES, *ACCURACIES))
+    if validation is None or "training_mode_evaluations" not in log:
+        return []
+    counts = log.series("training_mode_evaluations").known()
+    has_passes = counts.values[:, 0] > 0
+    # What is logged between two steps belongs to the one that has ended.
+    is_after = np.isin(counts.steps - 1, validation.steps)
+    # Passes at other steps too are part of the training, as for pseudo-labels. Before the first step all is open.
+    is_elsewhere = np.any(has_passes[~is_after & (counts.steps > 0)])
+    if np.count_nonzero(is_after) < 2 or not np.all(has_passes[is_after]) or is_elsewhere:
+        return []
+    onset = int(counts.steps[is_after][0])
+    first = next(layer for layer in log.model.layers if layer.has_two_modes)
+    return [
+        Finding(
+            rule="train_eval_mode",
+            severity="warning",
+            layer=first.name,
+            onset_step=onset,
+            evidence=Evidence(
+                series="training_mode_evaluations",
+                value=float(counts.values[is_after][0, 0]),
+                band="0",
+                readings=int(np.count_nonzero(is_after)),
+                last_healthy_step=None,
+                text=(
+                    f"Each of the {np.count_nonzero(is_after)} validations that were heard, from step {onset} on, ran "
+                    f"in training mode, layer {first.name!r} ({first.kind}) among others."
+                ),
+            ),
+            why="Dropout makes the validation worse than it is, and batch normalisation learns from its examples.",
+            fix="Call model.eval() before each evaluation and model.train() after it.",
+            confidence=0.85,
+            references=("Jiang et al., TrainCheck, OSDI 2025: two evaluations that differ",),
         )
     ]
 

@@ -72,6 +72,7 @@ class Capture(contract.Capture):
         self._passes = self._count_passes()
         self._clipping = None if self._passes is None else Clipping(model, self._passes, tell, name)
         self._listening = False
+        self.evaluations = 0
         self._is_running = False
         self._has_heard = False
         self._told_nothing_heard = False
@@ -184,6 +185,7 @@ class Capture(contract.Capture):
         """The network is about to run: layers hold hooks if it is to be heard."""
         self._is_running = False
         self._is_running = self._is_heard()
+        self.evaluations += self._listening and self._network.training and not torch.is_grad_enabled()
         if self._is_compiled:
             return
         with self._work("attaching of hooks", self.name):

@@ -224,6 +224,21 @@ def test_the_curvature_that_an_adaptive_optimiser_sees_is_equal_in_twins(tmp_pat
     assert np.isfinite(ours.series("preconditioned_top_eigenvalue").values[1:]).all()
 
 
+def test_an_evaluation_in_training_mode_is_counted_in_both_and_one_in_evaluation_mode_in_neither(tmp_path):
+    case = CASES["mlp"]
+    for side, (run, no_tape) in enumerate(zip(twins(case), (torch.no_grad, sn.no_grad), strict=True)):
+        with diag.Recorder(tmp_path / str(side), every=1) as recorder:
+            recorder.watch(run.model, run.optimizer, criterion=run.criterion)
+            for step in range(4):
+                run.model.train(step == 2)
+                with no_tape():
+                    run.loss(batch(case))
+                run.model.train()
+                run.step(batch(case))
+        counts = diag.Log(tmp_path / str(side)).series("training_mode_evaluations")
+        assert counts.values[:, 0].tolist() == [0, 0, 1, 0]
+
+
 def are_equal(ours, theirs):
     assert ours.names == theirs.names
     for axis, name in [(axis, name) for axis, names in ours.names.items() for name in names]:

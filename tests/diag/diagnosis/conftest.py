@@ -137,6 +137,7 @@ def trained(tmp_path):
         every=1,
         looks=None,
         before_step=lambda step: None,
+        forgets_eval=False,
     ):
         optimizer = optimizer or optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
         rng = np.random.default_rng(0)
@@ -154,11 +155,13 @@ def trained(tmp_path):
                 (loss * sign).backward()
                 optimizer.step()
                 if validation and step % 20 == 19:
+                    model.train(forgets_eval)
                     with sn.no_grad():
                         scores = model(validation[0])
                         recorder.log(val_loss=criterion(scores, validation[1]).numpy())
                         if validation[1].ndim == 1:
                             recorder.log(val_accuracy=np.mean(scores.numpy().argmax(axis=1) == validation[1]))
+                    model.train()
         return diag.diagnose(diag.Log(folder))
 
     return diagnosed

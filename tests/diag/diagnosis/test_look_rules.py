@@ -41,7 +41,6 @@ def severity(finding):
         "attention_collapse",
         "train_eval_mode",
         "sum_reduction",
-        "hidden_softmax",
         "skipped_steps",
     ],
 )
@@ -257,6 +256,20 @@ class TestModes:
             told = finding.layer, finding.onset_step, finding.evidence.last_healthy_step
             assert told == ("1", 20, 19)
 
+    @pytest.mark.parametrize(
+        ("passes_at", "expected"),
+        [(range(10, 60, 10), "warning"), (range(60), None), (range(0), None), ([0, 10, 20], None)],
+        ids=["at_validations", "at_every_step", "never", "at_some"],
+    )
+    def test_a_network_that_is_evaluated_in_training_mode(self, found, passes_at, expected):
+        passes = np.isin(np.arange(STEPS), list(passes_at)).astype(float)
+        series = {**LEARNS, "evaluation_mode_rate": SAME * 0, "training_mode_evaluations": passes}
+        scalars = {step: {"val_loss": 1.0} for step in range(9, STEPS, 10)}
+        finding = found("train_eval_mode", series, model=NORMED, scalars=scalars)
+        assert severity(finding) == expected
+        if finding:
+            assert (finding.layer, finding.onset_step, finding.evidence.readings) == ("1", 10, 5)
+
     def test_what_is_not_heard_is_no_loss_beyond_all_numbers(self, log_of):
         unheard = {
             "criterion_loss": np.where(FROM_20 == 1, np.nan, falling()),
@@ -316,20 +329,6 @@ class TestDesign:
     def test_a_criterion_that_is_not_known_is_not_judged(self, log_of):
         log = log_of({**STUCK, "batch_size": SAME})
         assert "which criterion" in diag.diagnose(log).not_assessed["sum_reduction"]
-
-    @pytest.mark.parametrize(
-        ("shape", "loss", "expected"),
-        [((8,), STUCK, "warning"), ((8,), LEARNS, "note"), ((2, 5, 5), STUCK, None)],
-        ids=["stuck", "learns", "attention"],
-    )
-    def test_a_softmax_between_layers(self, found, shape, loss, expected):
-        layers = (NETWORK.layers[0], Layer("1", "Softmax", shape), NETWORK.layers[2])
-        finding = found("hidden_softmax", loss, model=replace(NETWORK, layers=layers))
-        assert (severity(finding), finding.layer if finding else None) == (expected, "1" if finding else None)
-
-    def test_a_softmax_at_the_end_is_where_it_belongs(self, found):
-        layers = (*NETWORK.layers, Layer("3", "Softmax", (10,)))
-        assert found("hidden_softmax", STUCK, model=replace(NETWORK, layers=layers)) is None
 
 
 @pytest.mark.parametrize(

@@ -21,12 +21,15 @@ class Transformer(nn.Module):
     def __init__(self, scale=1.0):
         super().__init__()
         self.embed = nn.Linear(8, 16, rng=0)
-        self.layers = nn.Sequential(
-            *(nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True, rng=i) for i in range(2))
-        )
+        layers = [
+            nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True, rng=i) for i in range(2)
+        ]
+        self.layers = nn.Sequential(*layers)
         self.head = nn.Linear(16, 10, rng=5)
-        for layer in self.layers:
-            layer.self_attn.in_proj_weight.array[:32] *= scale
+        for layer in layers:
+            projection = layer.self_attn.in_proj_weight
+            assert projection is not None
+            projection.array[:32] *= scale
 
     def forward(self, x):
         return self.head(self.layers(self.embed(np.reshape(x, (-1, 8, 8)))).mean(axis=1))
@@ -42,12 +45,6 @@ def normalised(momentum=0.1, dropout=0.0):
         nn.Dropout(dropout, rng=rng),
         nn.Linear(48, 10, rng=rng),
     )
-
-
-def softmaxes():
-    rng = np.random.default_rng(0)
-    parts = nn.Linear(64, 48, rng=rng), nn.Softmax(dim=1), nn.Linear(48, 48, rng=rng), nn.Softmax(dim=1)
-    return nn.Sequential(*parts, nn.Linear(48, 10, rng=rng))
 
 
 def near_identity():
@@ -78,11 +75,17 @@ def named(diagnosis, rule):
     return next(finding for finding in diagnosis.findings if finding.rule == rule)
 
 
+def validated(trained, **settings):
+    """With a validation after every twentieth step."""
+    model = normalised(dropout=0.2)
+    return digits(trained, model, every=1, validation=(DIGITS.x_test, DIGITS.y_test), steps=160, **settings)
+
+
 FAULTS = {
+    "train_eval_mode-validation": (lambda t: validated(t, forgets_eval=True), "0", 20),
     "attention_collapse": (lambda t: digits(t, Transformer(30.0), lr=0.5), "layers.0.self_attn", 0),
     "train_eval_mode-forgotten": (evaluated_for_good, "0", 100),
     "train_eval_mode-statistics": (lambda t: digits(t, normalised(momentum=0.0), x=X + 5), "0", 40),
-    "hidden_softmax": (lambda t: digits(t, softmaxes()), "1", 0),
     "sum_reduction": (lambda t: digits(t, mlp(), criterion=nn.CrossEntropyLoss(reduction="sum")), None, 0),
     "noisy_gradients": (
         lambda t: digits(t, mlp(), y=np.random.default_rng(0).permutation(Y), batch=4, lr=0.01),
@@ -91,6 +94,7 @@ FAULTS = {
     ),
 }
 HEALTHY = {
+    "validated": lambda t: validated(t),
     "classes": lambda t: digits(t, mlp()),
     "adam": lambda t: digits(t, mlp(), lr=2e-3, adam=True),
     "normalised_with_dropout": lambda t: digits(t, normalised(dropout=0.3)),

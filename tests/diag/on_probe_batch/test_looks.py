@@ -186,8 +186,8 @@ class TestRepresentation:
 
     def test_classes_that_come_unevenly_are_counted_and_the_rarest_is_looked_for(self, tmp_path):
         model = nn.Sequential(nn.Linear(6, 3, rng=0))
-        model[0].weight.array[...] = 0
-        model[0].bias.array[...] = [0, 1, 0]  # Always the second class.
+        weight, bias = model.parameters()
+        weight.array[...], bias.array[...] = 0, [0, 1, 0]  # Always the second class.
         labels = np.r_[np.zeros(5, int), np.ones(50, int), np.full(9, 2)]
         with diag.Recorder(tmp_path / "run", every=1) as recorder:
             recorder.watch(model, optim.SGD(model.parameters(), lr=0.1), criterion=CRITERION)
