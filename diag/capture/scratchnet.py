@@ -1,6 +1,6 @@
 """Turns the hooks of a scratchnet model into events; the twin of the capture for PyTorch."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 

@@ -1,19 +1,18 @@
 """Listens to one PyTorch model and its optimiser: when hooks sit on it, and what they make heard."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from diag.capture import contract
 from diag.capture.contract import Closure, Hear, OptimizerState, Overhear, Signal, Tell, Work
 from diag.capture.torch import layers
 from diag.capture.torch.clipping import Clipping
-from diag.capture.torch.curvature import Product, gradients, make_hvp
+from diag.capture.torch.curvature import Product, alone, gradients, make_hvp
 from diag.capture.torch.ears import CriterionEar, EntranceEar, Hearing, LayerEar, NetworkEar, Remark
 from diag.capture.torch.overhearing import overhear
 from diag.capture.torch.passes import BackwardPasses
@@ -370,10 +369,8 @@ class Capture(contract.Capture):
     @contextmanager
     def _unheard(self) -> Iterator[None]:
         was_listening, self.listening = self.listening, False
-        # Ranks that look at different steps would wait for each other's gradients.
-        ranks = self.model.no_sync() if isinstance(self.model, DistributedDataParallel) else nullcontext()
         try:
-            with ranks:
+            with alone(self.model):
                 yield
         finally:
             self.listening = was_listening

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.parallel import DistributedDataParallel
 
 Product = Callable[[torch.Tensor], torch.Tensor]
 
@@ -62,6 +63,21 @@ def _twice_differentiable() -> Iterator[None]:
         torch.backends.cudnn.flags(enabled=False),
     ):
         yield
+
+
+@contextmanager
+def alone(model: nn.Module) -> Iterator[None]:
+    """A distributed model runs without a word to the other ranks, which may not be looking now."""
+    if not isinstance(model, DistributedDataParallel):
+        yield
+        return
+    # Whether the next forward pass takes over buffers from the first rank; each pass decides it for the next.
+    was_to_take_over, model.require_forward_param_sync = model.require_forward_param_sync, False
+    try:
+        with model.no_sync():
+            yield
+    finally:
+        model.require_forward_param_sync = was_to_take_over
 
 
 @contextmanager

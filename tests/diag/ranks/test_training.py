@@ -36,7 +36,7 @@ def train_together(folder, world_size, *scenarios):
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
-    assert train_together(folder, 2, *AVERAGED) == [0, 0]
+    assert train_together(folder, 2, *AVERAGED, "bare_normalised", "looking") == [0, 0]
     return folder
 
 
@@ -67,6 +67,16 @@ def size(folder):
 
 def assert_close(found, expected):
     np.testing.assert_allclose(found, expected, rtol=1e-10)
+
+
+def test_a_look_that_one_rank_takes_alone_waits_for_nobody_and_changes_nothing(two):
+    for bare, looking in zip(
+        truth(two, "bare_normalised", "weights", 2), truth(two, "looking", "weights", 2), strict=True
+    ):
+        np.testing.assert_array_equal(bare, looking)
+    log = diag.Log(two / "looking")
+    assert [happening for happening in log.happenings if happening.kind == "failure"] == []
+    assert (log.series("probe_loss").values > 0).all()
 
 
 @pytest.mark.parametrize("together", RUNS, indirect=True)

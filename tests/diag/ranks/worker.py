@@ -35,6 +35,11 @@ def averaging(model: nn.Module) -> nn.Module:
     return nn.parallel.DistributedDataParallel(model)
 
 
+def normalising(model: nn.Module) -> nn.Module:
+    """With statistics of the batch, which ranks take over from the first before each pass."""
+    return averaging(nn.Sequential(model, nn.BatchNorm1d(3).double()))
+
+
 def sharded(model: nn.Module) -> nn.Module:
     return _fully_sharded(model, (get_world_size(),))
 
@@ -60,6 +65,7 @@ def train(
     is_recorded: bool = True,
     before_step: Any = None,
     max_norm: float | None = None,
+    look: Any = lambda *_: None,
 ) -> None:
     """Trains on every n-th example, and keeps norms of whole gradients, activations and the last weights."""
     rank, kept, layers = get_rank(), [], []
@@ -72,6 +78,7 @@ def train(
         if is_recorded:
             recorder = stack.enter_context(diag.Recorder(folder, every=1, config={"seed": 0}))
             recorder.watch(model, optimizer, criterion=criterion)
+            look(recorder, lambda: criterion(model(X[rows]), Y[rows]))
         for step in range(DIES_AT + 5 if before_step is die else STEPS):
             if before_step is not None:
                 before_step(step, model)
@@ -82,9 +89,17 @@ def train(
             if max_norm is not None:
                 nn.utils.clip_grad_norm_(model.parameters(), max_norm)
             optimizer.step()
-    weights = [_whole(p.detach()).numpy().ravel() for p in model.parameters()]
+    weights = [_whole(p.detach()).numpy().ravel() for p in (*model.parameters(), *model.buffers())]
     folder.mkdir(exist_ok=True)
     np.savez(folder / f"truth{rank}.npz", kept=kept, relu=layers, weights=np.concatenate(weights))
+
+
+def look_alone(recorder: diag.Recorder, closure: Any) -> None:
+    """The first rank takes every look at every step, and the others none: whoever waited would wait for ever."""
+    if get_rank() == 0:
+        recorder.representation(closure, every=1)
+        recorder.noise([closure, closure], examples=8, every=1)
+        recorder.curvature(closure, every=1, k=1, samples=2)
 
 
 def drift(step: int, model: nn.Module) -> None:
@@ -113,6 +128,8 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "recorded": {},
     "drifting": {"before_step": drift},
     "dying": {"before_step": die},
+    "bare_normalised": {"wrapped": normalising, "is_recorded": False},
+    "looking": {"wrapped": normalising, "look": look_alone},
     "bare_sharded": {"wrapped": sharded, "is_recorded": False},
     "sharded": {"wrapped": sharded},
     "bare_hybrid": {"wrapped": hybrid, "is_recorded": False},
