@@ -37,8 +37,8 @@ class _Watched:
 class Recorder:
     """Records a training run into a folder: an HDF5 log, TensorBoard events, and ``run.json``.
 
-    Attach it once, train as before. The constructor, `watch` and `curvature` raise on bad arguments;
-    from then on a fault inside diag, or a full disk, is told once as a `DiagWarning` and in the log, and
+    Attach it once, train as before. The constructor, `watch`, `curvature`, `representation` and `noise` raise on
+    bad arguments; from then on a fault inside diag, or a full disk, is told once as a `DiagWarning` and in the log, and
     training goes on. Recording never changes what is computed.
 
     Args:

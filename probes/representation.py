@@ -46,7 +46,8 @@ def effective_rank(matrix: Array) -> Array:
     References:
         [1] Roy and Vetterli, "The effective rank: a measure of effective dimensionality", EUSIPCO 2007.
     """
-    return returned(_entropy_rank(_whole_matrix("effective_rank", matrix)), matrix)
+    values = _relative_singular_values(_whole_matrix("effective_rank", matrix))
+    return returned(_entropy_rank(values), matrix)
 
 
 @probe(
@@ -80,7 +81,8 @@ def stable_rank(matrix: Array) -> Array:
         [1] Rudelson and Vershynin, "Sampling from large matrices: an approach through geometric functional
             analysis", 2007, arXiv:math/0503442.
     """
-    return returned(_energy_rank(_whole_matrix("stable_rank", matrix)), matrix)
+    values = _relative_singular_values(_whole_matrix("stable_rank", matrix))
+    return returned(_energy_rank(values), matrix)
 
 
 @probe(
@@ -116,7 +118,8 @@ def activation_effective_rank(activation: Array) -> Array:
     References:
         [1] Roy and Vetterli, "The effective rank: a measure of effective dimensionality", EUSIPCO 2007.
     """
-    return returned(_entropy_rank(_variation("activation_effective_rank", activation)), activation)
+    values = _relative_singular_values(_variation("activation_effective_rank", activation))
+    return returned(_entropy_rank(values), activation)
 
 
 @probe(
@@ -151,7 +154,8 @@ def activation_stable_rank(activation: Array) -> Array:
         [1] Rudelson and Vershynin, "Sampling from large matrices: an approach through geometric functional
             analysis", 2007, arXiv:math/0503442.
     """
-    return returned(_energy_rank(_variation("activation_stable_rank", activation)), activation)
+    values = _relative_singular_values(_variation("activation_stable_rank", activation))
+    return returned(_energy_rank(values), activation)
 
 
 @probe(
@@ -292,8 +296,28 @@ def _variation(caller: str, activation: Array) -> Array:
     return centred(position_rows(caller, activation))
 
 
-def _entropy_rank(matrix: Array) -> Array:
-    values = _relative_singular_values(matrix)
+def activation_ranks(activation: Array) -> tuple[Array, Array]:
+    """`activation_effective_rank` and `activation_stable_rank`, from one singular value decomposition.
+
+    Args:
+        activation: Output of the layer, shape ``(batch, units)`` or ``(batch, units, *space)``.
+
+    Returns:
+        What the two return.
+
+    Raises:
+        ValueError: As they do.
+
+    Example:
+        >>> square = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+        >>> [round(float(rank), 12) for rank in activation_ranks(square)]
+        [2.0, 2.0]
+    """
+    values = _relative_singular_values(_variation("activation_ranks", activation))
+    return returned(_entropy_rank(values), activation), returned(_energy_rank(values), activation)
+
+
+def _entropy_rank(values: Array) -> Array:
     namespace = namespace_of(values)
     shares = values / namespace.sum(values)
     # Where a share is 0 the logarithm of 1 stands in for its own, since p log p goes to 0 with p.
@@ -301,8 +325,7 @@ def _entropy_rank(matrix: Array) -> Array:
     return namespace.exp(entropy)
 
 
-def _energy_rank(matrix: Array) -> Array:
-    values = _relative_singular_values(matrix)
+def _energy_rank(values: Array) -> Array:
     return namespace_of(values).sum(values**2)
 
 

@@ -12,6 +12,7 @@ from diag.capture import Capture
 from diag.events import Layer, Reading
 from diag.on_probe_batch.attention import attention_told, is_attention
 from diag.on_probe_batch.look import Closure, check_closures
+from probes.representation import activation_ranks
 from probes.rows import on_host
 
 # A unit of these that hardly ever fires says next to nothing.
@@ -111,8 +112,9 @@ class _Heard:
             self._add("dormant_unit_rate", layer, probes.dormant_unit_rate(activation))
         some = thinned(activation)
         if some.shape[1] > 1:
-            self._add("activation_effective_rank", layer, probes.activation_effective_rank(some))
-            self._add("activation_stable_rank", layer, probes.activation_stable_rank(some))
+            effective, stable = activation_ranks(some)
+            self._add("activation_effective_rank", layer, effective)
+            self._add("activation_stable_rank", layer, stable)
         if self._has_matrix(layer):
             if self._before is not None:
                 self._add("debiased_linear_cka", layer, probes.debiased_linear_cka(self._before, some))
