@@ -224,9 +224,7 @@ class LogWriter:
         self._file = None
 
     def _flush_if_due(self) -> None:
-        is_full = (
-            self._scalars.is_full or self._happenings.is_full or len(self._waiting) == self._chunk_rows
-        )
+        is_full = self._scalars.is_full or self._happenings.is_full or len(self._waiting) == self._chunk_rows
         is_due = self._file is not None and self._clock() - self._flushed_at >= self._flush_seconds
         if is_full or is_due:
             self._commit()
