@@ -177,7 +177,8 @@ class Recorder:
     ) -> None:
         """Records the Hessian's largest eigenvalues and its trace on a fixed batch, before every so many steps.
 
-        It costs about 2 × (products + samples) gradients of the closure each time; the readings say how many.
+        It costs about 2 × (products + samples) gradients of the closure each time; the readings say how many. Of
+        Adam, AdamW and RMSprop also the largest eigenvalue as they see it is read, for which their threshold is.
 
         Args:
             closure: Computes the loss of the watched model on a fixed batch of examples; takes no arguments.

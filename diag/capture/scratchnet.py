@@ -307,6 +307,7 @@ def _overhearing(name: str, hear: Overhear) -> Callable[..., None]:
     def hook(_module: sn.nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         spoken = _spoken(output)
         if isinstance(spoken, sn.Tensor):
-            hear(name, tuple(map(np.asarray, inputs)), spoken.array)
+            arrays = (each for each in inputs if isinstance(each, sn.Tensor | np.ndarray))
+            hear(name, tuple(map(np.asarray, arrays)), spoken.array)
 
     return hook

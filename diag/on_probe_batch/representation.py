@@ -15,8 +15,8 @@ from diag.on_probe_batch.look import Closure, check_closures
 from probes.representation import activation_ranks
 from probes.rows import on_host
 
-# A unit of these that hardly ever fires says next to nothing.
-RECTIFYING = frozenset({"ReLU", "ReLU6", "LeakyReLU", "GELU", "SiLU", "Mish"})
+# Units of these are silent near zero: one that hardly ever leaves it says next to nothing.
+ONE_SIDED = frozenset({"ReLU", "ReLU6", "LeakyReLU", "GELU", "SiLU", "Mish"})
 # What gives on what it gets, only in another shape, says nothing of its own.
 PASSING = ("Dropout", "AlphaDropout", "FeatureAlphaDropout", "Flatten", "Unflatten", "Identity")
 # Which axis holds the units; all others inherit it from the layer before.
@@ -87,7 +87,8 @@ class _Heard:
     def hear(self, name: str, inputs: tuple[Any, ...], output: Any) -> None:
         """A layer ran, or the criterion, which has no name."""
         if not name:
-            self._predictions, self._targets = (on_host(each).copy() for each in inputs[:2])
+            if len(inputs) >= 2:
+                self._predictions, self._targets = (on_host(each).copy() for each in inputs[:2])
         elif not (self._is_part_of_attention(name) or self.layers[name].kind.startswith(PASSING)):
             self._hear_layer(self.layers[name], inputs, output)
 
@@ -108,7 +109,7 @@ class _Heard:
             )
         array = on_host(output)
         activation = np.moveaxis(array, -1, 1) if self._units_last else array
-        if layer.kind in RECTIFYING:
+        if layer.kind in ONE_SIDED:
             self._add("dormant_unit_rate", layer, probes.dormant_unit_rate(activation))
         some = thinned(activation)
         if some.shape[1] > 1:
@@ -119,7 +120,9 @@ class _Heard:
             if self._before is not None:
                 self._add("debiased_linear_cka", layer, probes.debiased_linear_cka(self._before, some))
             self._before = some.copy()
-            self._features, self._classifier = on_host(inputs[0]).copy(), layer.name
+            # What came by name is not heard.
+            self._features = on_host(inputs[0]).copy() if inputs else None
+            self._classifier = layer.name
 
     def _has_matrix(self, layer: Layer) -> bool:
         weight = getattr(self.modules[layer.name], "weight", None)
@@ -144,16 +147,13 @@ class _Heard:
             return
         scores, labels = self._predictions, self._targets
         yield Reading("prediction_example_std", "", float(scores.std(axis=0).mean()), "network")
-        if (
-            labels is None
-            or scores.ndim != 2
-            or labels.shape != scores.shape[:1]
-            or labels.dtype.kind not in "iu"
-        ):
+        is_of_classes = scores.ndim == 2 and labels.shape == scores.shape[:1] and labels.dtype.kind in "iu"
+        if not is_of_classes:
             return
         yield from _of_counts(scores, labels)
         # One classifier of all classes, and examples of each: what the marks of collapse are defined for.
-        if self._features.ndim == 2 and np.array_equal(np.unique(labels), np.arange(scores.shape[1])):
+        has_features = self._features is not None and self._features.ndim == 2
+        if has_features and np.array_equal(np.unique(labels), np.arange(scores.shape[1])):
             yield from self._of_collapse(labels)
 
     def _of_collapse(self, labels: Array) -> Iterator[Reading]:
@@ -174,7 +174,7 @@ class _Heard:
 
 
 def _of_counts(scores: Array, labels: Array) -> Iterator[Reading]:
-    """How unevenly classes come, and how often the rarest that can be told is missed."""
+    """How unevenly classes come, and how often the rarest is missed; NaN where it has hardly an example."""
     classes, counts = np.unique(labels, return_counts=True)
     yield Reading("class_count_ratio", "", float(counts.max() / counts.min()), "network")
     is_rarest = labels == classes[np.argmin(counts)]

@@ -320,3 +320,19 @@ class TestBadInput:
         recorder.close()
         with pytest.raises(RuntimeError, match="noise needs an open recorder"):
             recorder.noise([len, len], examples=4)
+
+
+def test_what_is_passed_by_name_is_looked_at_as_far_as_it_is_heard(tmp_path):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.head = nn.Linear(6, 8, rng=0), nn.Linear(8, 3, rng=1)
+
+        def forward(self, x):
+            return self.head(x=self.body(x))
+
+    model = Net()
+    readings = Run(model).readings(tmp_path / "run", "representation")
+    assert ("activation_effective_rank", "head") in readings
+    assert "class_count_ratio" in readings
+    assert "within_class_variability" not in readings
