@@ -12,6 +12,9 @@ from diag.log import Log
 
 Numbers = NDArray[np.float64]
 
+# Criteria that measure how far numbers lie apart, and so have no classes.
+DISTANCES = frozenset({"MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "GaussianNLLLoss", "PoissonNLLLoss"})
+
 
 def head_of(log: Log) -> Layer | None:
     """The last layer that ran, whose output is taken for the network's; one that never ran has no shape."""
@@ -38,8 +41,10 @@ def class_count(log: Log) -> int | None:
 
     One-hot targets and numbers of a regression give None: what they are compared with is not known.
     """
-    head = head_of(log)
+    head, criterion = head_of(log), criterion_of(log)
     if head is None or not head.output_shape or not _has_targets(log):
+        return None
+    if criterion is not None and criterion.kind in DISTANCES:
         return None
     least, most = column(log, "target_min"), column(log, "target_max")
     known = np.concatenate([least, most])
@@ -82,10 +87,15 @@ def is_binary(log: Log) -> bool:
 
 
 def is_squared_error(log: Log) -> bool:
-    """Whether the loss at the start is the mean squared distance of predictions from targets, by their moments."""
-    outcome = Outcome.of(log)
+    """Whether the loss is the mean squared distance of predictions from targets.
+
+    Where the log does not say, the moments of both at the start do.
+    """
+    outcome, criterion = Outcome.of(log), criterion_of(log)
     if outcome is None or class_count(log) or not _has_targets(log):
         return False
+    if criterion is not None and criterion.kind in DISTANCES:
+        return criterion.kind == "MSELoss" and criterion.reduction != "sum"
     if "prediction_mean" not in log or "prediction_std" not in log:
         return False
     moments = [

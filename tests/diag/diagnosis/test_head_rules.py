@@ -1,12 +1,14 @@
 """Rules about what comes out and what the loss expects, on logs whose answer is known."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from diag.events import Layer, Model
-from tests.diag.diagnosis.conftest import STEPS, falling, of_classes, summary
+from diag.diagnosis.task import class_count, guess_loss
+from diag.events import Criterion, Layer, Model
+from tests.diag.diagnosis.conftest import NETWORK, STEPS, falling, of_classes, summary
 
 STUCK = {"criterion_loss": np.full(STEPS, 2.3)}
 LEARNS = {"criterion_loss": falling()}
@@ -124,3 +126,19 @@ def test_scores_that_grow_without_end(found, loss, severity):
     finding = found("logit_drift", series)
     assert (finding.severity, finding.onset_step, finding.evidence.value) == (severity, 30, 500.0)
     assert found("logit_drift", {**series, "prediction_max": np.full(STEPS, 30.0)}) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "reduction", "classes", "guess"),
+    [
+        ("CrossEntropyLoss", "mean", 10, np.log(10)),
+        ("MSELoss", "mean", None, 2.9**2),
+        ("MSELoss", "sum", None, None),
+        ("L1Loss", "mean", None, None),
+    ],
+)
+def test_a_criterion_that_is_known_says_what_the_targets_are(log_of, kind, reduction, classes, guess):
+    model = replace(NETWORK, criteria=(Criterion("", kind, reduction),))
+    log = log_of({**STUCK, **of_classes(10)}, model=model)
+    assert class_count(log) == classes
+    assert guess_loss(log) == (None if guess is None else pytest.approx(guess))
