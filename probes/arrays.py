@@ -31,6 +31,7 @@ _RUN = 1024
 # Asked of every array at every recorded step, these answer sooner than the array standard's own questions.
 _OF_NUMPY = (np.ndarray, np.generic)
 _NUMBERS = (np.generic, int, float)
+_NUMBER_TYPES = {float, int, np.float64, np.float32, np.int64}
 
 # Characters of the types whose squares are added up as they are.
 FLOATS = "fd"
@@ -155,7 +156,7 @@ def to_host(values: Sequence[Array | float]) -> NDArray[np.float64]:
     """
     if len(values) == 0:
         return np.empty(0)
-    if all(isinstance(value, _NUMBERS) for value in values):
+    if {*map(type, values)} <= _NUMBER_TYPES or all(isinstance(value, _NUMBERS) for value in values):
         return np.array(values, np.float64)
     here = (np.ndarray, *_NUMBERS)
     away = [value for value in values if not isinstance(value, here)]
