@@ -18,8 +18,10 @@ from diag.diagnosis import Diagnosis, Evidence, Finding, diagnose, rule
 from diag.guard import DiagWarning
 from diag.log import Log, LogError, Series
 from diag.recorder import Recorder
+from diag.verify import Check, Verification, verify
 
 __all__ = [
+    "Check",
     "DiagWarning",
     "Diagnosis",
     "Evidence",
@@ -28,10 +30,12 @@ __all__ = [
     "LogError",
     "Recorder",
     "Series",
+    "Verification",
     "compare",
     "diagnose",
     "report",
     "rule",
+    "verify",
     "watch",
 ]
 

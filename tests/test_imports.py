@@ -21,9 +21,11 @@ ALLOWED = {
     "diag.measure": {"diag.events", "probes", "numpy"},
     "diag.log": {"diag.events", "diag.log", "h5py", "numpy"},
     "diag.board": {"diag.events", "tensorboard", "google_crc32c", "numpy"},
-    "diag.capture": {"diag.events", "diag.capture.contract"},
+    "diag.capture": {"diag.events", "diag.capture.contract", "diag.capture.trial", "numpy"},
     "diag.capture.scratchnet": {"diag.events", "diag.capture.contract", "scratchnet", "numpy"},
+    "diag.capture.scratchnet_trial": {"diag.capture.trial", "scratchnet", "numpy"},
     "diag.capture.torch": {"diag.events", "diag.capture.contract", "diag.capture.torch", "torch"},
+    "diag.capture.torch.trial": {"diag.capture.trial", "diag.capture.torch", "torch", "numpy"},
     "diag.recorder": {
         "diag.board",
         "diag.capture",
@@ -47,6 +49,7 @@ ALLOWED = {
         "markupsafe",
         "numpy",
     },
+    "diag.verify": {"diag.verify", "diag.capture", "diag.diagnosis", "numpy"},
     "diag.curves": {"diag.diagnosis", "diag.log", "numpy"},
     "diag.comparison": {
         "diag.comparison",

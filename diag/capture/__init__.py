@@ -4,11 +4,13 @@ from importlib import import_module
 from typing import Any
 
 from diag.capture.contract import Capture
+from diag.capture.trial import Trial
 
-__all__ = ["Capture", "open_capture"]
+__all__ = ["Capture", "Trial", "open_capture", "open_trial"]
 
 # The frameworks, with what a model is derived from.
 FRAMEWORKS = {"scratchnet": "scratchnet.nn.Module", "torch": "torch.nn.Module"}
+TRIALS = {"scratchnet": "diag.capture.scratchnet_trial", "torch": "diag.capture.torch.trial"}
 
 
 def open_capture(model: Any, optimizer: Any, criterion: Any, **listeners: Any) -> Capture:
@@ -46,6 +48,41 @@ def open_capture(model: Any, optimizer: Any, criterion: Any, **listeners: Any) -
             "build it from model.parameters(), after the model was replaced or copied"
         )
     return import_module(f"diag.capture.{framework}").Capture(model, optimizer, criterion, **listeners)
+
+
+def open_trial(model: Any, criterion: Any, optimizer: Any = None) -> Trial:
+    """Puts a model under experiment, with the trial for its framework.
+
+    Args:
+        model: A module of a supported framework.
+        criterion: Computes the loss from the model's output and the targets.
+        optimizer: An optimiser of the same framework, or None.
+
+    Raises:
+        TypeError: If the model is not of a supported framework, the optimiser not of the model's, or the
+            criterion cannot be called.
+        ValueError: If there is no parameter to train.
+    """
+    framework = _framework(model)
+    if framework is None or not hasattr(model, "named_modules"):
+        raise TypeError(f"verify needs a model of {' or '.join(FRAMEWORKS)}, got {_full_name(model)}")
+    if not callable(criterion):
+        raise TypeError(
+            f"verify needs a criterion that computes the loss from output and targets, got {_full_name(criterion)}"
+        )
+    if optimizer is not None and _framework(optimizer) != framework:
+        raise TypeError(
+            f"verify needs an optimizer of {framework}, as the model is, got {_full_name(optimizer)}"
+        )
+    trained = {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
+    if optimizer is not None:
+        trained &= {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    if not trained:
+        raise ValueError(
+            "verify needs a parameter that is trained, got none that requires a gradient"
+            + (" and is among the optimizer's" if optimizer is not None else "")
+        )
+    return import_module(TRIALS[framework]).Trial(model, criterion, optimizer)
 
 
 def _framework(thing: Any) -> str | None:

@@ -1,0 +1,137 @@
+"""Experiments on a scratchnet model; the twin of the trial for PyTorch."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any, Self
+
+import numpy as np
+
+import scratchnet as sn
+from diag.capture.trial import Batch, Mode, Numbers, Outcome, applied, check_loss, each, spans_of
+from scratchnet.tape import recording
+
+
+class Trial:
+    """A scratchnet model under experiment; see `diag.capture.trial`."""
+
+    def __init__(
+        self, model: sn.nn.Module, criterion: Callable[..., Any], optimizer: sn.optim.Optimizer | None
+    ) -> None:
+        self._model = model
+        self._criterion = criterion
+        self._optimizer = optimizer
+        self._parameters = _moved(model, optimizer)
+        self.spans = spans_of({name: parameter.size for name, parameter in self._parameters.items()})
+        self.precision = max(float(np.finfo(p.dtype).eps) for p in self._parameters.values())
+        self._kept = {name: parameter.array.copy() for name, parameter in self._parameters.items()}
+        self._modes = [(module, module.training) for module in model.modules()]
+        self._buffers = [
+            (module, name, array, array.copy())
+            for module in model.modules()
+            for name, array in module._buffers.items()
+        ]
+        generators = {id(found): found for module in model.modules() for found in _generators(module)}
+        self._random = [(generator, generator.bit_generator.state) for generator in generators.values()]
+        self.weights: Numbers = np.concatenate([array.ravel() for array in self._kept.values()])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name, parameter in self._parameters.items():
+            parameter.array[...] = self._kept[name]
+        for module, mode in self._modes:
+            module.training = mode
+        self._rewind_buffers()
+        self._rewind_random()
+
+    def run(
+        self,
+        batch: Batch,
+        weights: Numbers | None = None,
+        *,
+        mode: Mode = "steady",
+        wants_gradient: bool = False,
+        repeats_random: bool = True,
+    ) -> Outcome:
+        """See `diag.capture.trial`."""
+        self._rewind_buffers()
+        if repeats_random:
+            self._rewind_random()
+        self._place(self.weights if weights is None else weights)
+        for module, _ in self._modes:
+            module.training = mode == "training" or (mode == "steady" and hasattr(module, "running_mean"))
+        # Weights may be moved to where numbers end: the loss says so, no warning need.
+        with recording(wants_gradient), np.errstate(all="ignore"):
+            output = applied(self._model, batch.x)
+            loss = self._criterion(output, batch.y)
+            check_loss(np.shape(loss))
+            gradient = self._gradient(loss) if wants_gradient else np.empty(0)
+        spoken = output[0] if isinstance(output, tuple) else output
+        return Outcome(np.asarray(spoken, np.float64), np.asarray(loss).item(), gradient)
+
+    def next_update(self, gradient: Numbers) -> Numbers | None:
+        """See `diag.capture.trial`."""
+        if self._optimizer is None or self._optimizer.needs_closure:
+            return None
+        # A copy makes the step: nobody hears of it, and the optimiser's own state stays.
+        twin = deepcopy(self._optimizer)
+        twins = dict(zip(map(id, _members(self._optimizer)), _members(twin), strict=True))
+        moved = {name: twins[id(parameter)] for name, parameter in self._parameters.items()}
+        twin.zero_grad()
+        for name, parameter in moved.items():
+            parameter.array[...] = self._kept[name]
+            parameter.grad = parameter.make(gradient[self.spans[name]].reshape(parameter.shape), None)
+        twin.step()
+        return np.concatenate([(moved[name].array - kept).ravel() for name, kept in self._kept.items()])
+
+    def zeroed(self, x: Any) -> Any:
+        """See `diag.capture.trial`."""
+        return each(lambda array: np.zeros_like(np.asarray(array)), x)
+
+    def _gradient(self, loss: Any) -> Numbers:
+        parameters = list(self._parameters.values())
+        if not np.isfinite(np.asarray(loss)).all():
+            return np.full_like(self.weights, np.nan)
+        # A loss that nothing leads to has a gradient all the same: zero.
+        depends = getattr(loss, "requires_grad", False)
+        found = sn.grad(loss, parameters, allow_unused=True) if depends else [None] * len(parameters)
+        return np.concatenate(
+            [
+                np.zeros(parameter.size, parameter.dtype) if part is None else part.array.ravel()
+                for parameter, part in zip(parameters, found, strict=True)
+            ]
+        )
+
+    def _place(self, weights: Numbers) -> None:
+        for name, parameter in self._parameters.items():
+            parameter.array[...] = weights[self.spans[name]].reshape(parameter.shape)
+
+    def _rewind_buffers(self) -> None:
+        for module, name, array, kept in self._buffers:
+            array[...] = kept
+            if module._buffers.get(name) is not array:
+                # A module may have put another array in its place.
+                setattr(module, name, array)
+
+    def _rewind_random(self) -> None:
+        for generator, state in self._random:
+            generator.bit_generator.state = state
+
+
+def _moved(model: sn.nn.Module, optimizer: sn.optim.Optimizer | None) -> dict[str, sn.nn.Parameter]:
+    """The parameters that training moves, by name."""
+    moved = None if optimizer is None else {id(parameter) for parameter in _members(optimizer)}
+    return {
+        name: parameter
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and (moved is None or id(parameter) in moved)
+    }
+
+
+def _members(optimizer: sn.optim.Optimizer) -> list[sn.nn.Parameter]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _generators(module: sn.nn.Module) -> list[np.random.Generator]:
+    return [value for value in vars(module).values() if isinstance(value, np.random.Generator)]

@@ -1,0 +1,173 @@
+"""Experiments on a PyTorch model, which find it afterwards as it was."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import nn
+
+from diag.capture.torch.layers import unwrapped
+from diag.capture.torch.tensors import first_tensor, shards_of
+from diag.capture.trial import Batch, Mode, Numbers, Outcome, applied, check_loss, each, spans_of
+
+
+class Trial:
+    """A PyTorch model under experiment; see `diag.capture.trial`.
+
+    Compiled code runs uncompiled. Weights of half precision are moved in single precision and rounded
+    for each run.
+    """
+
+    def __init__(
+        self, model: nn.Module, criterion: Callable[..., Any], optimizer: torch.optim.Optimizer | None
+    ) -> None:
+        if any(shards_of(parameter) > 1 for parameter in model.parameters()):
+            raise ValueError(
+                "verify needs a model whose parameters lie on this rank whole, got one that is sharded; "
+                "verify an unsharded copy of it"
+            )
+        self._model = unwrapped(model)
+        self._criterion = criterion
+        self._optimizer = optimizer
+        self._parameters = _moved(self._model, optimizer)
+        self.spans = spans_of({name: parameter.numel() for name, parameter in self._parameters.items()})
+        self.precision = max(torch.finfo(p.dtype).eps for p in self._parameters.values())
+        self._kept = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
+        self._modes = [(module, module.training) for module in self._model.modules()]
+        self._buffers = [
+            (module, name, buffer, buffer.detach().clone())
+            for module in self._model.modules()
+            for name, buffer in module.named_buffers(recurse=False)
+        ]
+        devices = {parameter.device for parameter in model.parameters() if parameter.device.type == "cuda"}
+        self._random = torch.get_rng_state(), {device: torch.cuda.get_rng_state(device) for device in devices}
+        self.weights: Numbers = _flat(list(self._kept.values()))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with torch.no_grad():
+            for name, parameter in self._parameters.items():
+                parameter.copy_(self._kept[name])
+        for module, mode in self._modes:
+            module.training = mode
+        self._rewind_buffers()
+        self._rewind_random()
+
+    def run(
+        self,
+        batch: Batch,
+        weights: Numbers | None = None,
+        *,
+        mode: Mode = "steady",
+        wants_gradient: bool = False,
+        repeats_random: bool = True,
+    ) -> Outcome:
+        """See `diag.capture.trial`."""
+        self._rewind_buffers()
+        if repeats_random:
+            self._rewind_random()
+        self._place(self.weights if weights is None else weights)
+        for module, _ in self._modes:
+            module.training = mode == "training" or (mode == "steady" and hasattr(module, "running_mean"))
+        with _plainly(), torch.set_grad_enabled(wants_gradient):
+            output = applied(self._model, batch.x)
+            loss = self._criterion(output, batch.y)
+            check_loss(tuple(loss.shape))
+            gradient = self._gradient(loss) if wants_gradient else np.empty(0)
+        spoken = first_tensor(output)
+        return Outcome(
+            np.empty(0)
+            if spoken is None
+            else _flat([spoken.detach()]).astype(np.float64).reshape(spoken.shape),
+            loss.item(),
+            gradient,
+        )
+
+    def next_update(self, gradient: Numbers) -> Numbers | None:
+        """See `diag.capture.trial`."""
+        if self._optimizer is None or _needs_closure(self._optimizer):
+            return None
+        # A copy makes the step: nobody hears of it, and the optimiser's own state stays.
+        twin = deepcopy(self._optimizer)
+        twins = dict(zip(map(id, _members(self._optimizer)), _members(twin), strict=True))
+        moved = {name: twins[id(parameter)] for name, parameter in self._parameters.items()}
+        twin.zero_grad()
+        with torch.no_grad():
+            for name, parameter in moved.items():
+                parameter.copy_(self._kept[name])
+        for name, parameter in moved.items():
+            parameter.grad = _like(parameter, gradient[self.spans[name]])
+        twin.step()
+        return _flat([moved[name].detach() - kept for name, kept in self._kept.items()])
+
+    def zeroed(self, x: Any) -> Any:
+        """See `diag.capture.trial`."""
+        return each(torch.zeros_like, x)
+
+    def _gradient(self, loss: torch.Tensor) -> Numbers:
+        parameters = list(self._parameters.values())
+        if not loss.requires_grad:
+            # A loss that nothing leads to has a gradient all the same: zero.
+            return np.zeros_like(self.weights)
+        return _flat(list(torch.autograd.grad(loss, parameters, materialize_grads=True)))
+
+    def _place(self, weights: Numbers) -> None:
+        with torch.no_grad():
+            for name, parameter in self._parameters.items():
+                parameter.copy_(_like(parameter, weights[self.spans[name]]))
+
+    def _rewind_buffers(self) -> None:
+        with torch.no_grad():
+            for module, name, buffer, kept in self._buffers:
+                buffer.copy_(kept)
+                if module._buffers.get(name) is not buffer:
+                    # A module may have put another tensor in its place.
+                    module._buffers[name] = buffer
+
+    def _rewind_random(self) -> None:
+        on_host, on_devices = self._random
+        torch.set_rng_state(on_host)
+        for device, state in on_devices.items():
+            torch.cuda.set_rng_state(state, device)
+
+
+@contextmanager
+def _plainly() -> Iterator[None]:
+    """Uncompiled; and recurrent layers by code that knows a backward pass in evaluation mode."""
+    with torch.compiler.set_stance("force_eager"), torch.backends.cudnn.flags(enabled=False):
+        yield
+
+
+def _moved(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> dict[str, nn.Parameter]:
+    """The parameters that training moves, by name."""
+    moved = None if optimizer is None else {id(parameter) for parameter in _members(optimizer)}
+    return {
+        name: parameter
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and (moved is None or id(parameter) in moved)
+    }
+
+
+def _members(optimizer: torch.optim.Optimizer) -> list[Any]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _needs_closure(optimizer: torch.optim.Optimizer) -> bool:
+    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+    return closure is not None and closure.default is inspect.Parameter.empty
+
+
+def _flat(tensors: list[torch.Tensor]) -> Numbers:
+    """Side by side on the host, in the widest type among them and at least in single precision."""
+    wide = torch.float64 if any(tensor.dtype == torch.float64 for tensor in tensors) else torch.float32
+    return torch.cat([tensor.reshape(-1).to("cpu", wide) for tensor in tensors]).numpy()
+
+
+def _like(parameter: torch.Tensor, part: Numbers) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(part)).reshape(parameter.shape).to(parameter)
