@@ -14,8 +14,9 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from diag.diagnosis import Diagnosis, Finding
 from diag.log import Log
-from diag.reporting.evidence import maps_as_png
+from diag.reporting import Survey
 from diag.reporting.forms import ENVIRONMENT
+from diag.reporting.maps import maps_as_png
 
 
 def write_verdicts(log: Log, diagnosis: Diagnosis) -> Path:
@@ -52,7 +53,7 @@ def write_verdicts(log: Log, diagnosis: Diagnosis) -> Path:
 
 def _events(log: Log, diagnosis: Diagnosis) -> bytes:
     values = [_text("diagnosis", _in_words(diagnosis))]
-    values += [_image(f"{name}_by_depth", png) for name, png in maps_as_png(log, diagnosis)]
+    values += [_image(f"{name}_by_depth", png) for name, png in maps_as_png(Survey.of(log), diagnosis)]
     step = int(log.steps[-1]) if len(log.steps) else 0
     stream = BytesIO()
     records = RecordWriter(stream)

@@ -98,10 +98,10 @@ def report(
     thresholds: Thresholds = None,
 ) -> None:
     """Write the report of a run, from its log alone."""
-    from diag.reporting import write_report  # matplotlib, which few commands need
+    from diag.reporting import Survey, write_report  # matplotlib, which few commands need
     from diag.verdict_board import write_verdicts
 
-    log = Log(run)
+    log = Survey(Log(run))
     diagnosis = diagnose(log, thresholds=thresholds)
     folder = run if run.is_dir() else run.parent
     path = write_report(log, out or folder / "report.html", diagnosis)

@@ -8,7 +8,8 @@ from pathlib import Path
 from diag.comparison.parting import CRITERION
 from diag.comparison.runs import Comparison, Entry, Outcome
 from diag.curves import Measure
-from diag.reporting.evidence import Exhibit, chart
+from diag.reporting.evidence import chart
+from diag.reporting.exhibit import Exhibit
 from diag.reporting.facts import STATUS_WORDS
 from diag.reporting.figures import Line, Panel
 from diag.reporting.forms import ENVIRONMENT, write_whole

@@ -80,6 +80,9 @@ class Series:
 
 def joined(name: str, axis: str, parts: Sequence[Series]) -> Series:
     """One series of several, the later after the earlier; columns that a part lacks are NaN there."""
+    # A long run is hundreds of megabytes: what is whole and in order already is not copied.
+    if len(parts) == 1 and _is_rising(parts[0].steps):
+        return parts[0]
     columns = tuple(dict.fromkeys(column for part in parts for column in part.columns))
     steps = np.concatenate([part.steps for part in parts])
     values = np.full((len(steps), len(columns)), np.nan)
@@ -88,8 +91,14 @@ def joined(name: str, axis: str, parts: Sequence[Series]) -> Series:
         end = start + len(part.steps)
         values[start:end, [columns.index(column) for column in part.columns]] = part.values
         start = end
+    if _is_rising(steps):
+        return Series(name, axis, steps, columns, values)
     last = _last_of_each(steps)
     return Series(name, axis, steps[last], columns, values[last])
+
+
+def _is_rising(steps: NDArray[np.int64]) -> bool:
+    return bool(np.all(steps[1:] > steps[:-1]))
 
 
 def _last_of_each(steps: NDArray[np.int64]) -> NDArray[np.intp]:

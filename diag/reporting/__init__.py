@@ -2,5 +2,6 @@
 
 from diag.reporting.forms import to_html, to_json, to_markdown, write_report
 from diag.reporting.overview import write_overview
+from diag.reporting.survey import Survey
 
-__all__ = ["to_html", "to_json", "to_markdown", "write_overview", "write_report"]
+__all__ = ["Survey", "to_html", "to_json", "to_markdown", "write_overview", "write_report"]

@@ -12,6 +12,7 @@ from diag.diagnosis.findings import Diagnosis, Finding, Status
 from diag.events import Happening
 from diag.log import Log, Series
 from diag.reporting.reduction import Array
+from diag.reporting.survey import Survey
 from diag.reporting.words import count, enumeration
 
 STATUS_WORDS: Mapping[Status, str] = {
@@ -148,14 +149,14 @@ def gather(log: Log, diagnosis: Diagnosis) -> Facts:
     Returns:
         The facts.
     """
-    run = _run(log)
-    coverage = tuple(_coverage(log))
+    run, survey = _run(log), Survey.of(log)
+    coverage = tuple(_coverage(survey))
     return Facts(
         run=run,
         diagnosis=diagnosis,
         verdict=_verdict(diagnosis, run.recorded_steps),
         not_found=tuple(_not_found(diagnosis)),
-        layers=tuple(_layers(log)),
+        layers=tuple(_layers(survey)),
         coverage=coverage,
         absent_series=tuple(name for name in _DRAWN if not _is_in(log, name)),
         unheard_layers=_unheard_layers(log, coverage),
@@ -239,10 +240,10 @@ def _place(finding: Finding) -> str:
     return f"{finding.rule.replace('_', ' ')}{where}{when}"
 
 
-def _layers(log: Log) -> Iterator[LayerRow]:
-    series = {name: log.series(name, of="layers") for name in log.names.get("layers", ())}
+def _layers(log: Survey) -> Iterator[LayerRow]:
+    digests = {name: log.digest("layers", name) for name in log.names.get("layers", ())}
     last = {
-        name: dict(zip(of.columns, map(last_number, of.values.T), strict=True)) for name, of in series.items()
+        name: dict(zip(digest.columns, digest.last.tolist(), strict=True)) for name, digest in digests.items()
     }
     sizes = {parameter.name: math.prod(parameter.shape) for parameter in log.model.parameters}
     for layer in log.model.layers:
@@ -255,14 +256,13 @@ def _layers(log: Log) -> Iterator[LayerRow]:
         )
 
 
-def _coverage(log: Log) -> Iterator[CoverageRow]:
+def _coverage(log: Survey) -> Iterator[CoverageRow]:
     for axis, names in log.names.items():
         for name in names:
-            series = log.series(name, of=axis)
-            is_number = ~np.isnan(series.values)
-            silent = tuple(series.columns[index] for index in np.flatnonzero(~is_number.any(axis=0)))
+            digest = log.digest(axis, name)
+            silent = tuple(digest.columns[place] for place in np.flatnonzero(digest.numbers == 0))
             yield CoverageRow(
-                axis, name, len(series.steps), len(series.columns), int(is_number.sum()), silent
+                axis, name, len(digest.steps), len(digest.columns), int(digest.numbers.sum()), silent
             )
 
 

@@ -18,6 +18,7 @@ from diag.diagnosis.findings import Diagnosis, plain_number
 from diag.log import Log
 from diag.reporting.evidence import exhibits
 from diag.reporting.facts import STATUS_WORDS, Facts, gather
+from diag.reporting.survey import Survey
 from diag.reporting.words import duration, moment, number
 
 SCHEMA = 1
@@ -50,7 +51,8 @@ def write_report(log: Log, path: str | os.PathLike[str], diagnosis: Diagnosis | 
             f"write_report needs a file that ends in {', '.join(forms)}; it got {path.name!r}; "
             f"rename it, or call to_html, to_markdown or to_json for the text itself"
         )
-    text = forms[path.suffix](log, diagnose(log) if diagnosis is None else diagnosis)
+    survey = Survey.of(log)
+    text = forms[path.suffix](survey, diagnose(survey) if diagnosis is None else diagnosis)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, text)
     return path
@@ -69,7 +71,8 @@ def to_html(log: Log, diagnosis: Diagnosis) -> str:
     Returns:
         HTML.
     """
-    return _render("report.html.jinja", gather(log, diagnosis), exhibits=exhibits(log, diagnosis))
+    survey = Survey.of(log)
+    return _render("report.html.jinja", gather(survey, diagnosis), exhibits=exhibits(survey, diagnosis))
 
 
 def to_markdown(log: Log, diagnosis: Diagnosis) -> str:

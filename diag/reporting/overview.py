@@ -8,9 +8,11 @@ from pathlib import Path
 
 from diag.diagnosis.findings import Diagnosis
 from diag.log import Log
-from diag.reporting.evidence import Exhibit, exhibits
+from diag.reporting.evidence import exhibits
+from diag.reporting.exhibit import Exhibit
 from diag.reporting.facts import STATUS_WORDS, Facts, gather
 from diag.reporting.forms import ENVIRONMENT, write_whole
+from diag.reporting.survey import Survey
 
 # What tells most of a run at a glance.
 _FIGURES = ("loss", "dead-units")
@@ -52,12 +54,13 @@ def write_overview(runs: Sequence[tuple[Log, Diagnosis, str]], path: str | os.Pa
 
 
 def _chapter(log: Log, diagnosis: Diagnosis, story: str, folder: Path) -> _Chapter:
+    survey = Survey.of(log)
     figures = tuple(
-        _renamed(exhibit, log.path.name) for exhibit in exhibits(log, diagnosis) if exhibit.key in _FIGURES
+        _renamed(exhibit, log.path.name) for exhibit in exhibits(survey, diagnosis) if exhibit.key in _FIGURES
     )
     report = (log.path if log.path.is_dir() else log.path.parent) / "report.html"
     link = Path(os.path.relpath(report, folder)).as_posix()
-    return _Chapter(story, STATUS_WORDS[diagnosis.status], gather(log, diagnosis), figures, link)
+    return _Chapter(story, STATUS_WORDS[diagnosis.status], gather(survey, diagnosis), figures, link)
 
 
 def _renamed(exhibit: Exhibit, run: str) -> Exhibit:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,50 @@ def _positions(values: Array, edges: Indices, extreme: Callable[[Array], np.intp
     return np.array([start + extreme(values[start:stop]) for start, stop in zip(starts, stops, strict=True)])
 
 
+class NumberRow(NamedTuple):
+    """What a line or a row of a map comes to: how many numbers, the first, lowest, highest and last."""
+
+    label: str
+    readings: int
+    first: float
+    lowest: float
+    lowest_step: int
+    highest: float
+    highest_step: int
+    last: float
+
+
+def number_row(label: str, steps: Indices, values: Array) -> NumberRow:
+    """What a line comes to.
+
+    Args:
+        label: Its name.
+        steps: Shape ``(n,)``.
+        values: Shape ``(n,)``, at least one of them a number; NaN is passed over.
+
+    Returns:
+        The numbers that stand beside a figure.
+
+    Example:
+        >>> row = number_row("loss", np.array([0, 10, 20]), np.array([2.0, np.nan, 1.0]))
+        >>> row.readings, row.first, row.lowest_step
+        (2, 2.0, 20)
+    """
+    kept = np.flatnonzero(~np.isnan(values))
+    steps, values = steps[kept], values[kept]
+    lowest, highest = int(np.argmin(values)), int(np.argmax(values))
+    return NumberRow(
+        label,
+        len(values),
+        float(values[0]),
+        float(values[lowest]),
+        int(steps[lowest]),
+        float(values[highest]),
+        int(steps[highest]),
+        float(values[-1]),
+    )
+
+
 class Blocks(NamedTuple):
     """A table made smaller.
 
@@ -78,18 +122,21 @@ def blocks(values: Array, rows: int, columns: int, reduce: Literal["maximum", "m
     """
     row_size = max(math.ceil(values.shape[0] / rows), 1)
     column_size = max(math.ceil(values.shape[1] / columns), 1)
-    missing = (-values.shape[0] % row_size, -values.shape[1] % column_size)
-    padded = np.pad(values, ((0, missing[0]), (0, missing[1])), constant_values=np.nan)
-    tiles = padded.reshape(padded.shape[0] // row_size, row_size, padded.shape[1] // column_size, column_size)
-    return Blocks({"maximum": _maximum, "mean": _mean}[reduce](tiles), row_size, column_size)
+    # Where each block begins: so that nothing is padded or copied, be it hundreds of megabytes.
+    starts = [np.arange(0, values.shape[0], row_size), np.arange(0, values.shape[1], column_size)]
+    return Blocks({"maximum": _maximum, "mean": _mean}[reduce](values, *starts), row_size, column_size)
 
 
-def _maximum(tiles: Array) -> Array:
-    # fmax and not nanmax, which warns of a block without a number.
-    return np.asarray(np.fmax.reduce(np.fmax.reduce(tiles, axis=3), axis=1))
+def _maximum(values: Array, rows: Indices, columns: Indices) -> Array:
+    # fmax and not maximum, which a NaN would win.
+    return np.fmax.reduceat(np.fmax.reduceat(values, columns, axis=1), rows, axis=0)
 
 
-def _mean(tiles: Array) -> Array:
-    numbers = np.sum(~np.isnan(tiles), axis=(1, 3))
-    total = np.nansum(tiles, axis=(1, 3))
-    return np.divide(total, numbers, out=np.full(total.shape, np.nan), where=numbers > 0)
+def _mean(values: Array, rows: Indices, columns: Indices) -> Array:
+    def total(table: NDArray[Any]) -> Array:
+        return np.add.reduceat(np.add.reduceat(table, columns, axis=1, dtype=np.float64), rows, axis=0)
+
+    missing = np.isnan(values)
+    numbers = total(~missing)
+    sums = total(np.where(missing, 0.0, values))
+    return np.divide(sums, numbers, out=np.full(sums.shape, np.nan), where=numbers > 0)
