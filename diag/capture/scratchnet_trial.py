@@ -9,6 +9,7 @@ import numpy as np
 import scratchnet as sn
 from diag.capture.trial import Batch, Mode, Numbers, Outcome, applied, check_loss, each, spans_of
 from scratchnet.tape import recording
+from scratchnet.undisturbed import undisturbed
 
 
 class Trial:
@@ -24,14 +25,6 @@ class Trial:
         self.spans = spans_of({name: parameter.size for name, parameter in self._parameters.items()})
         self.precision = max(float(np.finfo(p.dtype).eps) for p in self._parameters.values())
         self._kept = {name: parameter.array.copy() for name, parameter in self._parameters.items()}
-        self._modes = [(module, module.training) for module in model.modules()]
-        self._buffers = [
-            (module, name, array, array.copy())
-            for module in model.modules()
-            for name, array in module._buffers.items()
-        ]
-        generators = {id(found): found for module in model.modules() for found in _generators(module)}
-        self._random = [(generator, generator.bit_generator.state) for generator in generators.values()]
         self.weights: Numbers = np.concatenate([array.ravel() for array in self._kept.values()])
 
     def __enter__(self) -> Self:
@@ -40,10 +33,6 @@ class Trial:
     def __exit__(self, *_: object) -> None:
         for name, parameter in self._parameters.items():
             parameter.array[...] = self._kept[name]
-        for module, mode in self._modes:
-            module.training = mode
-        self._rewind_buffers()
-        self._rewind_random()
 
     def run(
         self,
@@ -52,14 +41,19 @@ class Trial:
         *,
         mode: Mode = "steady",
         wants_gradient: bool = False,
-        repeats_random: bool = True,
     ) -> Outcome:
         """See `diag.capture.trial`."""
-        self._rewind_buffers()
-        if repeats_random:
-            self._rewind_random()
-        self._place(self.weights if weights is None else weights)
-        for module, _ in self._modes:
+        with undisturbed(self._model):
+            return self._run(batch, self.weights if weights is None else weights, mode, wants_gradient)
+
+    def training_losses(self, batch: Batch, passes: int) -> list[float]:
+        """See `diag.capture.trial`."""
+        with undisturbed(self._model):
+            return [self._run(batch, self.weights, "training").loss for _ in range(passes)]
+
+    def _run(self, batch: Batch, weights: Numbers, mode: Mode, wants_gradient: bool = False) -> Outcome:
+        self._place(weights)
+        for module in self._model.modules():
             module.training = mode == "training" or (mode == "steady" and hasattr(module, "running_mean"))
         # Weights may be moved to where numbers end: the loss says so, no warning need.
         with recording(wants_gradient), np.errstate(all="ignore"):
@@ -107,17 +101,6 @@ class Trial:
         for name, parameter in self._parameters.items():
             parameter.array[...] = weights[self.spans[name]].reshape(parameter.shape)
 
-    def _rewind_buffers(self) -> None:
-        for module, name, array, kept in self._buffers:
-            array[...] = kept
-            if module._buffers.get(name) is not array:
-                # A module may have put another array in its place.
-                setattr(module, name, array)
-
-    def _rewind_random(self) -> None:
-        for generator, state in self._random:
-            generator.bit_generator.state = state
-
 
 def _moved(model: sn.nn.Module, optimizer: sn.optim.Optimizer | None) -> dict[str, sn.nn.Parameter]:
     """The parameters that training moves, by name."""
@@ -131,7 +114,3 @@ def _moved(model: sn.nn.Module, optimizer: sn.optim.Optimizer | None) -> dict[st
 
 def _members(optimizer: sn.optim.Optimizer) -> list[sn.nn.Parameter]:
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
-
-
-def _generators(module: sn.nn.Module) -> list[np.random.Generator]:
-    return [value for value in vars(module).values() if isinstance(value, np.random.Generator)]

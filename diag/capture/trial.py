@@ -41,8 +41,8 @@ class Trial(Protocol):
     """A model under experiment, with its weights as one flat vector.
 
     Every run begins with the buffers and the random state that the model came with, so that the same
-    weights give the same loss. On leaving the ``with`` block parameters, buffers, modes and random state are
-    bit for bit what they were; gradients, hooks and the optimiser's state are never touched.
+    weights give the same loss, and puts them back. On leaving the ``with`` block the parameters are bit for bit
+    what they were; gradients, hooks and the optimiser's state are never touched.
 
     Attributes:
         weights: Those that the model came with, shape ``(n,)``.
@@ -65,9 +65,11 @@ class Trial(Protocol):
         *,
         mode: Mode = "steady",
         wants_gradient: bool = False,
-        repeats_random: bool = True,
     ) -> Outcome:
         """The model's output and loss on a batch, at its own weights or at others."""
+
+    def training_losses(self, batch: Batch, passes: int) -> list[float]:
+        """The losses of training passes one after the other, each with random numbers of its own."""
 
     def next_update(self, gradient: Numbers) -> Numbers | None:
         """What the optimiser's next step would add to the weights; None where it computes gradients itself."""

@@ -180,7 +180,7 @@ def mode_flip(bench: Bench) -> Iterator[Check]:
         2017, arXiv:1702.03275.
     """
     trial, batch = bench.trial, bench.batch
-    passes = [trial.run(batch, mode="training", repeats_random=False).loss for _ in range(8)]
+    passes = trial.training_losses(batch, 8)
     training, spread = float(np.mean(passes)), float(np.std(passes))
     steady, evaluation = trial.run(batch).loss, trial.run(batch, mode="evaluation").loss
     blank = trial.run(Batch(trial.zeroed(batch.x), batch.y)).loss

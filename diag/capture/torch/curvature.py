@@ -84,7 +84,11 @@ def alone(model: nn.Module) -> Iterator[None]:
 def undisturbed(model: nn.Module, *, in_evaluation: bool = True) -> Iterator[None]:
     """Evaluation mode, or the modes as they are; afterwards modes, buffers and random state are what they were."""
     modes = [(module, module.training) for module in model.modules()]
-    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    buffers = [
+        (module, name, buffer, buffer.clone())
+        for module in model.modules()
+        for name, buffer in module.named_buffers(recurse=False)
+    ]
     places = sorted({p.device for p in model.parameters() if p.device.type == "cuda"}, key=str)
     with torch.random.fork_rng(places):
         if in_evaluation:
@@ -94,7 +98,9 @@ def undisturbed(model: nn.Module, *, in_evaluation: bool = True) -> Iterator[Non
         finally:
             for module, mode in modes:
                 module.training = mode
-            for buffer, kept in buffers:
+            for module, name, buffer, kept in buffers:
+                # A module may have put another tensor in its place.
+                module._buffers[name] = buffer
                 # Batch normalisation writes into its buffers without counting it as a version, and so may we:
                 # a graph that is still to be differentiated finds what it saved.
                 buffer.data.copy_(kept)

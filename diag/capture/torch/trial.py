@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from diag.capture.torch.curvature import undisturbed
 from diag.capture.torch.layers import unwrapped
 from diag.capture.torch.tensors import first_tensor, shards_of
 from diag.capture.trial import Batch, Mode, Numbers, Outcome, applied, check_loss, each, spans_of
@@ -37,14 +38,6 @@ class Trial:
         self.spans = spans_of({name: parameter.numel() for name, parameter in self._parameters.items()})
         self.precision = max(torch.finfo(p.dtype).eps for p in self._parameters.values())
         self._kept = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
-        self._modes = [(module, module.training) for module in self._model.modules()]
-        self._buffers = [
-            (module, name, buffer, buffer.detach().clone())
-            for module in self._model.modules()
-            for name, buffer in module.named_buffers(recurse=False)
-        ]
-        devices = {parameter.device for parameter in model.parameters() if parameter.device.type == "cuda"}
-        self._random = torch.get_rng_state(), {device: torch.cuda.get_rng_state(device) for device in devices}
         self.weights: Numbers = _flat(list(self._kept.values()))
 
     def __enter__(self) -> Self:
@@ -54,10 +47,6 @@ class Trial:
         with torch.no_grad():
             for name, parameter in self._parameters.items():
                 parameter.copy_(self._kept[name])
-        for module, mode in self._modes:
-            module.training = mode
-        self._rewind_buffers()
-        self._rewind_random()
 
     def run(
         self,
@@ -66,14 +55,19 @@ class Trial:
         *,
         mode: Mode = "steady",
         wants_gradient: bool = False,
-        repeats_random: bool = True,
     ) -> Outcome:
         """See `diag.capture.trial`."""
-        self._rewind_buffers()
-        if repeats_random:
-            self._rewind_random()
-        self._place(self.weights if weights is None else weights)
-        for module, _ in self._modes:
+        with undisturbed(self._model):
+            return self._run(batch, self.weights if weights is None else weights, mode, wants_gradient)
+
+    def training_losses(self, batch: Batch, passes: int) -> list[float]:
+        """See `diag.capture.trial`."""
+        with undisturbed(self._model):
+            return [self._run(batch, self.weights, "training").loss for _ in range(passes)]
+
+    def _run(self, batch: Batch, weights: Numbers, mode: Mode, wants_gradient: bool = False) -> Outcome:
+        self._place(weights)
+        for module in self._model.modules():
             module.training = mode == "training" or (mode == "steady" and hasattr(module, "running_mean"))
         with _plainly(), torch.set_grad_enabled(wants_gradient):
             output = applied(self._model, batch.x)
@@ -121,20 +115,6 @@ class Trial:
         with torch.no_grad():
             for name, parameter in self._parameters.items():
                 parameter.copy_(_like(parameter, weights[self.spans[name]]))
-
-    def _rewind_buffers(self) -> None:
-        with torch.no_grad():
-            for module, name, buffer, kept in self._buffers:
-                buffer.copy_(kept)
-                if module._buffers.get(name) is not buffer:
-                    # A module may have put another tensor in its place.
-                    module._buffers[name] = buffer
-
-    def _rewind_random(self) -> None:
-        on_host, on_devices = self._random
-        torch.set_rng_state(on_host)
-        for device, state in on_devices.items():
-            torch.cuda.set_rng_state(state, device)
 
 
 @contextmanager
