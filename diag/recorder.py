@@ -174,6 +174,7 @@ class Recorder:
         samples: int = 10,
         name: str = "",
         seed: int = 0,
+        density: bool = False,
     ) -> None:
         """Records the Hessian's largest eigenvalues and its trace on a fixed batch, before every so many steps.
 
@@ -187,13 +188,14 @@ class Recorder:
             samples: Random vectors for the trace.
             name: Of the watched pair.
             seed: Of the random vectors, the same at every step so that the readings can be compared.
+            density: Also how all the eigenvalues are spread, for 160 products more.
 
         Raises:
             TypeError: If the closure is not callable.
             ValueError: If no pair of that name is watched, or a number is below 1.
             RuntimeError: If the recorder is closed.
         """
-        self._look(Curvature(closure, k, samples, seed), name, every)
+        self._look(Curvature(closure, k, samples, seed, density), name, every)
 
     def representation(self, closure: Callable[[], Any], *, every: int = 200, name: str = "") -> None:
         """Records how the layers represent a fixed batch, at a recorded step every so many steps.

@@ -9,6 +9,7 @@ import numpy as np
 import probes
 from diag.capture import Capture
 from diag.events import Reading
+from diag.on_probe_batch.density import density_readings
 from diag.on_probe_batch.look import Closure, check_closures, check_numbers
 from probes.arrays import namespace_of
 
@@ -21,6 +22,7 @@ class Curvature:
     k: int
     samples: int
     seed: int
+    has_density: bool = False
     work = "curvature"
     is_beside_the_rest = False
 
@@ -44,6 +46,8 @@ class Curvature:
         if capture.optimizer.kind in PRECONDITIONERS:
             sharpness = self._preconditioned(capture, hvp, dim, like)
             yield Reading("preconditioned_top_eigenvalue", "", sharpness, "curvature")
+        if self.has_density:
+            yield from density_readings(hvp, dim, self.seed, like)
 
     def _preconditioned(self, capture: Capture, hvp: Callable[[Any], Any], dim: int, like: Any) -> float:
         """The largest eigenvalue as the optimiser sees it; NaN before its first step."""

@@ -1,11 +1,13 @@
 """The figures of a report: which series, how to read them, and their numbers beside them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from diag.diagnosis.findings import Diagnosis
 from diag.log import Log, Series
+from diag.reporting.density import densities
 from diag.reporting.exhibit import Exhibit, marks
 from diag.reporting.facts import find
 from diag.reporting.figures import Caption, Line, Mark, Panel, line_chart
@@ -31,6 +33,8 @@ def exhibits(log: Log, diagnosis: Diagnosis) -> tuple[Exhibit, ...]:
         _losses(log, diagnosis),
         *maps(Survey.of(log), diagnosis),
         _eigenvalues(log),
+        *densities(log),
+        _noise_scale(log, diagnosis),
         _gradient_norm_ratio(log, diagnosis),
         _learning_rate(log),
     ]
@@ -54,16 +58,43 @@ def _eigenvalues(log: Log) -> Exhibit | None:
         "Largest curvatures of the loss",
         "The largest eigenvalues of the Hessian, and the curvature above which this optimiser's steps "
         "overshoot. To hover at the threshold is common and no fault; to stay above it while the loss grows "
-        "is one.",
-        [Panel(tuple(_eigenvalue_lines(log, pair))) for pair in pairs],
+        "is one. Adam and its kin have theirs for the eigenvalue of the Hessian as they scale it.",
+        [panel for pair in pairs for panel in _eigenvalue_panels(log, pair)],
     )
 
 
-def _eigenvalue_lines(log: Log, pair: str) -> list[Line]:
+def _eigenvalue_panels(log: Log, pair: str) -> list[Panel]:
     """Of one watched pair, whose name goes before those of its series."""
-    eigenvalues = _to_lines(find(log, "curvature", f"{pair}top_eigenvalues"), f"{pair}eigenvalue")
-    threshold = _to_lines(find(log, "curvature", f"{pair}stability_threshold"), f"{pair}stability threshold")
-    return eigenvalues[: _MOST_LINES - 1] + threshold
+    plain, seen, threshold = (
+        _to_lines(find(log, "curvature", f"{pair}{name}"), f"{pair}{label}")
+        for name, label in (
+            ("top_eigenvalues", "eigenvalue"),
+            ("preconditioned_top_eigenvalue", "eigenvalue that the optimiser sees"),
+            ("stability_threshold", "stability threshold"),
+        )
+    )
+    plain = plain[: _MOST_LINES - 1]
+    # An optimiser that divides by its own measure of the gradient has its threshold in those units.
+    return [Panel((*plain,)), Panel((*seen, *threshold))] if seen else [Panel((*plain, *threshold))]
+
+
+def _noise_scale(log: Log, diagnosis: Diagnosis) -> Exhibit | None:
+    measured = [_without_gaps(line) for line in _plain_lines(log, "gradient_noise_scale")]
+    return chart(
+        "noise-scale",
+        "Gradient noise scale",
+        "The batch size at which noise and signal in the gradient are as large as each other, beside the one that "
+        "was used. Far above it a larger batch makes steps better in proportion; far below it, hardly at all. "
+        "Each reading is a rough estimate.",
+        [Panel((*measured, *_plain_lines(log, "batch_size")) if measured else ())],
+        marks(diagnosis, "gradient_noise_scale"),
+    )
+
+
+def _without_gaps(line: Line) -> Line:
+    """What is not measured at every recorded step, joined from reading to reading."""
+    kept = np.isfinite(line.values)
+    return replace(line, steps=line.steps[kept], values=line.values[kept])
 
 
 def _gradient_norm_ratio(log: Log, diagnosis: Diagnosis) -> Exhibit | None:

@@ -29,6 +29,8 @@ _DRAWN = (
     "update_ratio",
     "dead_unit_rate",
     "top_eigenvalues",
+    "spectral_density",
+    "gradient_noise_scale",
     "gradient_norm_ratio",
     "learning_rate",
 )

@@ -1,6 +1,7 @@
 """Figures: numbers in, SVG text out, readable on light paper and on dark."""
 
 import io
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from diag.reporting.reduction import Array, Blocks, Indices, envelope
 from diag.reporting.words import number, shortened
@@ -150,7 +151,14 @@ def _draw_lines(axes: Axes, panel: Panel) -> None:
     axes.set_ylim(height)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(_step_text))
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2 if len(panel.lines) == 4 else 3)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=_legend_columns(panel.lines))
+
+
+def _legend_columns(lines: Sequence[Line]) -> int:
+    """As many as fit above the panel: a wider legend would make the panel narrower."""
+    widest = max(len(line.label) for line in lines)
+    fitting = 3 if widest <= 14 else 2 if widest <= 26 else 1
+    return 2 if len(lines) == 4 and fitting == 3 else fitting
 
 
 def _draw_band(axes: Axes, steps: Indices, band: tuple[Array, Array], colour: str) -> None:
@@ -306,10 +314,20 @@ def _draw_colour_bar(figure: Figure, axes: Axes, image: AxesImage, scale: str) -
     bar = figure.colorbar(image, cax=axes, orientation="horizontal", ticklocation="top")
     bar.outline.set_visible(False)
     low, high = image.get_clim()
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=scale == "log" and high - low >= 2))
+    is_narrow = scale == "log" and high - low < _DECADES_OF_A_LOG_AXIS
+    axes.xaxis.set_major_locator(
+        FixedLocator(_ones_twos_and_fives(low, high)) if is_narrow else MaxNLocator(6, integer=scale == "log")
+    )
     axes.xaxis.set_major_formatter(
         FuncFormatter(lambda shade, _: number(10.0**shade if scale == "log" else shade))
     )
+
+
+def _ones_twos_and_fives(low: float, high: float) -> list[float]:
+    """Exponents of round numbers between two exponents."""
+    decades = range(math.floor(low), math.ceil(high) + 1)
+    exponents = (decade + math.log10(digit) for decade in decades for digit in (1, 2, 5))
+    return [exponent for exponent in exponents if low <= exponent <= high]
 
 
 def _name_rows(axes: Axes, rows: Sequence[str], size: int) -> None:

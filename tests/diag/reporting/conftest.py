@@ -68,6 +68,14 @@ class Network:
             top = (8 + 11 * progress) * _jitter(rng) ** 0.3
             yield Reading("top_eigenvalues", "", np.array([top, 0.6 * top, 0.4 * top]), "curvature")
             yield Reading("stability_threshold", "", 20.0 if step < self.rate_raised_at else 2.0, "curvature")
+            grid = np.linspace(-0.2 * top, 1.1 * top, 128)
+            density = 0.9 * np.exp(-((8 * grid / top) ** 2)) + 0.01 * np.exp(-((8 * grid / top - 8) ** 2))
+            yield Reading("spectral_density", "", density, "curvature")
+            yield Reading("spectral_density_grid", "", grid, "curvature")
+            yield Reading(
+                "gradient_noise_scale", "", float(200 * (1 + 9 * progress) * _jitter(rng)), "network"
+            )
+        yield Reading("batch_size", "", 64.0, "network")
 
     def scalars(self, step: int) -> dict[str, float]:
         progress = 1 - np.exp(-step / 900)

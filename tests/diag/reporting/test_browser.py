@@ -38,7 +38,7 @@ def test_it_opens_without_a_word_on_the_console(page, tmp_path, width):
         page, tmp_path / "profile", "--enable-logging=stderr", f"--window-size={width},2000", "--dump-dom"
     )
     assert "CONSOLE" not in shown.stderr
-    assert shown.stdout.count("<figure") == 7
+    assert shown.stdout.count("<figure") == 9
 
 
 def test_a_phone_never_scrolls_sideways(page, tmp_path):

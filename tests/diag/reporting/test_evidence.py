@@ -1,6 +1,7 @@
 """Which figures a report has, and what stands beside them."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -34,7 +35,8 @@ def log_of(tmp_path):
 
 def test_a_full_log_has_every_figure_in_order(found):
     assert list(found) == [
-        "loss", "gradients", "updates", "dead-units", "curvature", "gradient-ratio", "learning-rate",
+        "loss", "gradients", "updates", "dead-units", "curvature", "spectral-density", "noise-scale",
+        "gradient-ratio", "learning-rate",
     ]  # fmt: skip
 
 
@@ -130,3 +132,88 @@ def test_each_watched_pair_has_its_own_curvatures(log_of):
         "eigenvalue 1",
         "eigenvalue 2",
     ]
+
+
+class TestCurvature:
+    def lines(self, log):
+        (found,) = (exhibit for exhibit in exhibits(log, HEALTHY) if exhibit.key == "curvature")
+        return [row.label for row in found.numbers], found.svg
+
+    def test_the_threshold_stands_beside_the_eigenvalues_of_plain_descent(self, log_of):
+        top = Reading("top_eigenvalues", "", np.array([3.0, 1.0]), "curvature")
+        threshold = Reading("stability_threshold", "", 20.0, "curvature")
+        labels, svg = self.lines(log_of(top, threshold))
+        assert labels == ["eigenvalue 1", "eigenvalue 2", "stability threshold"]
+        assert svg.count(">step<") == 1
+
+    def test_and_beside_the_one_that_an_adaptive_optimiser_sees(self, log_of):
+        top = Reading("top_eigenvalues", "", np.array([3.0]), "curvature")
+        seen = Reading("preconditioned_top_eigenvalue", "", 900.0, "curvature")
+        labels, _ = self.lines(log_of(top, Reading("stability_threshold", "", 3800.0, "curvature"), seen))
+        assert labels == ["eigenvalue", "eigenvalue that the optimiser sees", "stability threshold"]
+
+
+class TestSpectralDensity:
+    """Nine tenths of the eigenvalues about zero, one tenth about ten."""
+
+    GRID = np.linspace(-5, 15, 128)
+
+    def exhibit(self, log_of, width=0.5, **of):
+        weights, centres = (0.9, 0.1), (0.0, 10.0)
+        density = sum(
+            w * np.exp(-(((self.GRID - c) / width) ** 2) / 2) for w, c in zip(weights, centres, strict=True)
+        )
+        pair = of.get("pair", "")
+        readings = [
+            Reading(f"{pair}spectral_density", "", density, "curvature"),
+            Reading(f"{pair}spectral_density_grid", "", self.GRID, "curvature"),
+        ]
+        (found,) = exhibits(log_of(*readings), HEALTHY)
+        return found
+
+    def test_its_numbers_are_quantiles_and_what_is_negative(self, log_of):
+        rows = {row.label: row.last for row in self.exhibit(log_of).numbers}
+        assert rows["50% lie below"] == pytest.approx(0.07, abs=0.1)
+        assert rows["95% lie below"] == pytest.approx(10, abs=0.2)
+        assert rows["share below zero"] == pytest.approx(0.45, abs=0.06)
+
+    def test_rows_are_round_numbers_with_zero_among_them(self, log_of):
+        labels = re.findall(r">([−\d.]+)</text>", self.exhibit(log_of).svg)
+        assert {"0", "5", "10", "−5"} <= set(labels)
+
+    def test_where_nothing_lies_is_white(self, log_of):
+        found = self.exhibit(log_of, width=0.2)
+        assert "less than a millionth" in found.note
+        assert ">zero<" in found.svg
+
+    def test_a_pair_has_its_own(self, log_of):
+        found = self.exhibit(log_of, pair="critic.")
+        assert (found.key, found.title) == (
+            "critic-spectral-density", "Eigenvalues of the Hessian over time (critic)",
+        )  # fmt: skip
+
+    def test_a_look_that_failed_is_left_out(self, log_of):
+        none = np.full(3, np.nan)
+        readings = [
+            Reading(name, "", none, "curvature") for name in ("spectral_density", "spectral_density_grid")
+        ]
+        assert exhibits(log_of(*readings), HEALTHY) == ()
+
+
+def test_the_noise_scale_is_joined_from_reading_to_reading(tmp_path):
+    writer = LogWriter(tmp_path, describe=Model)
+    for step in range(9):
+        writer.write(step, [Reading("batch_size", "", 64.0, "network")])
+        if step % 4 == 0:
+            writer.write(step, [Reading("gradient_noise_scale", "", 100.0 + step, "network")])
+    writer.close()
+    (found,) = exhibits(Log(tmp_path), HEALTHY)
+    assert [(row.label, row.readings, row.last) for row in found.numbers] == [
+        ("gradient_noise_scale", 3, 108.0),
+        ("batch_size", 9, 64.0),
+    ]
+    assert found.note == ""
+
+
+def test_a_batch_size_alone_is_no_noise_scale(log_of):
+    assert exhibits(log_of(Reading("batch_size", "", 64.0, "network")), HEALTHY) == ()

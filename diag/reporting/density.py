@@ -1,0 +1,89 @@
+"""How the Hessian's eigenvalues are spread, over time, as a figure."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from diag.log import Log
+from diag.reporting.exhibit import Exhibit
+from diag.reporting.figures import Caption, heat_map
+from diag.reporting.reduction import Array, Indices, NumberRow, blocks, number_row
+from diag.reporting.words import count, number
+
+_MEASURE = "spectral_density"
+_ROWS, _MOST_COLUMNS = 80, 400
+# A density so much smaller than the largest is the tail of a Gaussian and no eigenvalue.
+_FLOOR = 1e-6
+_QUANTILES = (0.05, 0.5, 0.95)
+
+
+def densities(log: Log) -> Iterator[Exhibit]:
+    """One figure for each watched pair whose spectral density was recorded.
+
+    Args:
+        log: A run.
+
+    Yields:
+        Eigenvalue × step; the largest eigenvalue on top.
+    """
+    for name in log.names.get("curvature", ()):
+        if name.endswith(_MEASURE):
+            series, grid = log.series(name, of="curvature"), log.series(f"{name}_grid", of="curvature")
+            kept = np.isfinite(series.values).all(axis=1) & np.isfinite(grid.values).all(axis=1)
+            if kept.any():
+                yield _exhibit(
+                    name.removesuffix(_MEASURE), series.steps[kept], grid.values[kept], series.values[kept]
+                )
+
+
+def _exhibit(pair: str, steps: Indices, grids: Array, values: Array) -> Exhibit:
+    eigenvalues = _round_numbers(float(grids.min()), float(grids.max()))
+    table = np.array([np.interp(eigenvalues, *at, left=0, right=0) for at in zip(grids, values, strict=True)])
+    table[table < _FLOOR * table.max()] = 0
+    rows = _number_rows(steps, grids, values)
+    key = f"{pair}spectral-density".replace(".", "-")
+    title = f"Eigenvalues of the Hessian over time{f' ({pair[:-1]})' if pair else ''}"
+    description = (
+        f"Map of the density of eigenvalues between {number(eigenvalues[-1])} and {number(eigenvalues[0])} "
+        f"over {count(len(steps), 'reading')}. "
+        + " ".join(f"{row.label} goes from {number(row.first)} to {number(row.last)}." for row in rows)
+    )
+    return Exhibit(
+        key,
+        title,
+        "How many of the eigenvalues lie where: the bulk about zero, above it the few that a step feels, below zero "
+        "directions that lead down from a saddle. The colours are logarithmic; a single eigenvalue of a large "
+        "network is a faint line.",
+        "Zero, in white, is less than a millionth of the largest density.",
+        heat_map(
+            Caption(key, title, description),
+            blocks(table.T, _ROWS, _MOST_COLUMNS, "mean"),
+            [number(eigenvalue) for eigenvalue in eigenvalues],
+            steps,
+            "log",
+        ),
+        rows,
+        0,
+    )
+
+
+def _round_numbers(low: float, high: float) -> Array:
+    """Multiples of a round number from the highest down, as a map's rows are drawn; zero is among them."""
+    exact = max(high - low, 1e-30) / _ROWS
+    decade = 10.0 ** np.floor(np.log10(exact))
+    step = decade * next(factor for factor in (1, 2, 5, 10) if factor * decade >= exact)
+    return np.arange(np.ceil(high / step), np.floor(low / step) - 1, -1) * step
+
+
+def _number_rows(steps: Indices, grids: Array, values: Array) -> tuple[NumberRow, ...]:
+    """Quantiles of the eigenvalues, and the share that is below zero, as lines over the steps."""
+    shares = np.cumsum(values, axis=1)
+    shares /= shares[:, -1:]
+    pairs = list(zip(shares, grids, strict=True))
+    quantiles = np.array([np.interp(_QUANTILES, share, grid) for share, grid in pairs])
+    negative = np.array([np.interp(0.0, grid, share) for share, grid in pairs])
+    lines = {
+        f"{quantile:.0%} lie below": line for quantile, line in zip(_QUANTILES, quantiles.T, strict=True)
+    }
+    lines["share below zero"] = negative
+    return tuple(number_row(label, steps, line) for label, line in lines.items())
