@@ -91,23 +91,8 @@ def to_markdown(log: Log, diagnosis: Diagnosis) -> str:
 def to_json(log: Log, diagnosis: Diagnosis) -> str:
     """The report as data, for a program.
 
-    Keys of the object::
-
-        schema          1; another number means that keys changed their meaning
-        run             name, path, state, standing, started, seconds,
-                        recorded_steps, first_step, last_step
-        verdict         one sentence
-        not_found       {rule: what it looked for} of the rules that looked and found nothing
-        diagnosis       status, findings, not_assessed, as `Diagnosis.to_json` gives them
-        layers          list of: name, kind, output_shape, parameters, last {series: number}
-        coverage        list of: axis, name, steps, columns, numbers, silent [column]
-        absent_series   list of series that a figure would be made of
-        unheard_layers  list of layers
-        happenings      list of: step, kind, subject, message
-        configuration   {dotted key: text}
-        optimizers      {dotted key: text}, as they were watched
-        environment     {dotted key: text}
-        recording       seconds, share (of the recorded time)
+    Its keys, and those of what is in it, are described in ``report.schema.json`` beside this module, a JSON
+    Schema that `report_schema` reads.
 
     NaN, which means "no number", is null; an infinity is the text ``"Infinity"`` or ``"-Infinity"``.
 
@@ -136,6 +121,16 @@ def to_json(log: Log, diagnosis: Diagnosis) -> str:
         "recording": {"seconds": facts.recording_seconds, "share": facts.recording_share},
     }
     return json.dumps(_plain(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def report_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a report; ``["$defs"]["diagnosis"]`` is that of a diagnosis.
+
+    Example:
+        >>> report_schema()["$defs"]["diagnosis"]["required"]
+        ['status', 'findings', 'not_assessed']
+    """
+    return json.loads(Path(__file__).with_name("report.schema.json").read_text(encoding="utf-8"))
 
 
 def _plain(value: Any) -> Any:
