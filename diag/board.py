@@ -121,6 +121,19 @@ class Board:
         """
         self._write_pairs(step, list(scalars.items()))
 
+    def write_values(self, step: int, values: Sequence[Any]) -> None:
+        """Write values that are no scalars, such as those of `diag.board_histograms`, as one event.
+
+        Args:
+            step: The step that they belong to.
+            values: Protocol buffers.
+
+        Raises:
+            ValueError: If the board is closed.
+            OSError: If the file cannot be written.
+        """
+        self._write_summary(step, list(values))
+
     def flush(self) -> None:
         """Hand what is buffered to the operating system: a viewer sees it, and a kill no longer loses it.
 

@@ -203,6 +203,19 @@ class Model:
     criteria: tuple[Criterion, ...] = ()
 
 
+class Histogram(NamedTuple):
+    """How the entries of several layers or parameters are spread at one step.
+
+    ``counts`` has a row for each of the ``columns`` and one number a bin; the bins are those of
+    `probes.magnitude_histogram`.
+    """
+
+    name: str
+    axis: Axis
+    columns: tuple[str, ...]
+    counts: NDArray[np.int64]
+
+
 class Happening(NamedTuple):
     """What no number can say: a non-finite value, a failed probe, a changed cadence, a layer never heard."""
 

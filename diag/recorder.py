@@ -5,23 +5,25 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 import probes
 from diag.board import Board
+from diag.board_histograms import histogram_values, without_densities
 from diag.capture import Capture, open_capture
-from diag.events import Column, Columns, Event, Happening, Model, Optimizer, Reading, Readings
+from diag.columns import non_finite, of_network, side_by_side
+from diag.events import Event, Happening, Histogram, Model, Optimizer, Reading, Readings
 from diag.guard import Guard, warn
+from diag.histograms import Histograms
 from diag.log import LogWriter, describe_run, rank_and_world_size, write_run
 from diag.measure import LAYER_EVENTS, PARAMETER_EVENTS, Measure
 from diag.on_probe_batch import Curvature, Look, Noise, Regularly, Representation
+from probes import histogram_bins, histogram_edges
 
 
 @dataclass
@@ -45,6 +47,9 @@ class Recorder:
         folder: Where the run is written; created if it is not there.
         config: The run's configuration, for ``run.json`` and for TensorBoard's table of hyperparameters.
         every: Step s is recorded if s % every == 0; steps count from 0.
+        histograms_every: A recorded step s also gets histograms of activations, gradients and weights, by powers of
+            two, if s % histograms_every == 0. None are made where it is left out: they cost several times what
+            the rest does.
         probes: Probes of your own, each made by `probes.probe` to eat one array, recorded beside the rest.
         omit: Names of standard readings to leave out.
         rank: This process's rank where several train together; each writes its own file, and only rank 0 writes
@@ -78,18 +83,21 @@ class Recorder:
         *,
         config: Mapping[str, Any] | None = None,
         every: int = 10,
+        histograms_every: int | None = None,
         probes: Sequence[Callable[..., Any]] = (),
         omit: Collection[str] = (),
         rank: int | None = None,
     ) -> None:
-        if every < 1:
-            raise ValueError(f"Recorder needs every >= 1, got {every}")
+        for label, number in (("every", every), ("histograms_every", histograms_every)):
+            if number is not None and number < 1:
+                raise ValueError(f"Recorder needs {label} >= 1, got {number}")
         if isinstance(omit, str):
             raise TypeError(
                 f"Recorder needs a collection of names to omit, got the text {omit!r}; pass [{omit!r}]"
             )
         self.folder = Path(folder)
         self._every = every
+        self._histograms_every, self._histograms = histograms_every, Histograms()
         self._own = [_recordable(function) for function in probes]
         self._omit = omit
         self._watched: list[_Watched] = []
@@ -103,7 +111,7 @@ class Recorder:
         self._guard = Guard(self._tell_failure, self._warn)
         self._told_non_finite: set[tuple[str, str]] = set()
         self._is_open = True
-        self._log = LogWriter(self.folder, describe=self._describe, rank=rank)
+        self._log = LogWriter(self.folder, describe=self._describe, rank=rank, bins=histogram_bins())
         run = write_run(self.folder, config or {}) if rank == 0 else describe_run(config or {})
         # The run's own account of the configuration, in which secrets are masked.
         board_folder = self.folder if rank == 0 else self.folder / f"rank{rank}"
@@ -147,6 +155,8 @@ class Recorder:
         def hear(event: Event) -> None:
             subject = "" if isinstance(event.subject, tuple) else event.subject
             self._guard.attempt(f"measure of {event.kind}", subject, measure.hear, event)
+            if self._wants_histograms():
+                self._guard.attempt(f"histogram of {event.kind}", subject, self._histograms.hear, event)
 
         capture = open_capture(
             model,
@@ -293,6 +303,9 @@ class Recorder:
     def _is_recorded(self) -> bool:
         return self._is_open and self._step % self._every == 0
 
+    def _wants_histograms(self) -> bool:
+        return self._histograms_every is not None and self._step % self._histograms_every == 0
+
     # Between recorded steps these two run at every step: there they do nothing but ask.
 
     def _on_before_step(self, capture: Capture) -> None:
@@ -325,16 +338,26 @@ class Recorder:
     def _end_step(self) -> None:
         of_looks, self._readings = self._readings, []
         if of_looks:
-            self._write_readings(of_looks)
+            scalars, densities = without_densities(of_looks)
+            self._write("the HDF5 log", lambda: self._log.write(self._step, of_looks))
+            self._write("TensorBoard", lambda: self._board.write(self._step, scalars))
+            self._write("TensorBoard", lambda: self._board.write_values(self._step, densities))
         if self._is_recorded():
             readings = [
                 some for watched in self._watched for some in (watched.measure.take(), _rates(watched))
             ]
             self._tell_non_finite(readings)
             seconds = time.perf_counter() - self._start, self._guard.take_seconds()
-            readings.append(Readings(_of_network(("wall_time", "recording_seconds")), np.array(seconds)))
+            readings.append(Readings(of_network(("wall_time", "recording_seconds")), np.array(seconds)))
             values = np.concatenate([some.values for some in readings])
-            self._write_readings(Readings(_side_by_side(*(some.columns for some in readings)), values))
+            self._write_readings(Readings(side_by_side(*(some.columns for some in readings)), values))
+            self._write_histograms(self._histograms.take())
+
+    def _write_histograms(self, histograms: Sequence[Histogram]) -> None:
+        if histograms:
+            values = list(histogram_values(histograms, histogram_edges()))
+            self._write("the HDF5 log", lambda: self._log.write_histograms(self._step, histograms))
+            self._write("TensorBoard", lambda: self._board.write_values(self._step, values))
 
     def _write_readings(self, readings: Sequence[Reading]) -> None:
         self._write("the HDF5 log", lambda: self._log.write(self._step, readings))
@@ -345,7 +368,7 @@ class Recorder:
             write()
 
     def _tell_non_finite(self, readings: Iterable[Readings]) -> None:
-        for name, subject, value, _ in chain.from_iterable(map(_non_finite, readings)):
+        for name, subject, value, _ in chain.from_iterable(map(non_finite, readings)):
             if (name, subject) not in self._told_non_finite:
                 self._told_non_finite.add((name, subject))
                 message = f"{name.removesuffix('_count')}: {value:g}"
@@ -415,35 +438,7 @@ def _rates(watched: _Watched) -> Readings:
     names = *rates, "evaluation_mode_rate", "training_mode_evaluations"
     evaluations, watched.capture.evaluations = watched.capture.evaluations, 0
     values = np.array([*watched.learning_rates, watched.evaluation_mode_rate, evaluations])
-    return Readings(_of_network(tuple(prefix + name for name in names)), values)
-
-
-def _non_finite(readings: Readings) -> list[Reading]:
-    """The readings that tell of something that is not finite."""
-    counts = _places_of("_non_finite_count", readings.columns)
-    losses = _places_of("criterion_loss", readings.columns)
-    counted = counts[readings.values[counts] > 0]
-    lost = losses[~np.isfinite(readings.values[losses])]
-    return [readings[place] for place in sorted([*counted, *lost])]
-
-
-# What follows from names alone is worked out once for the same columns, not at every step.
-
-
-@lru_cache(maxsize=16)
-def _of_network(names: tuple[str, ...]) -> Columns:
-    return Columns(Column(name, "", "network") for name in names)
-
-
-@lru_cache(maxsize=16)
-def _side_by_side(*columns: Columns) -> Columns:
-    return Columns(chain.from_iterable(some.cells for some in columns))
-
-
-@lru_cache(maxsize=16)
-def _places_of(ending: str, columns: Columns) -> NDArray[np.intp]:
-    """Where the numbers stand whose names end so."""
-    return np.array([i for i, cell in enumerate(columns.cells) if cell.name.endswith(ending)], np.intp)
+    return Readings(of_network(tuple(prefix + name for name in names)), values)
 
 
 def _plain(optimizer: Optimizer) -> Optimizer:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from diag.events import Model
-from diag.log import Log, Series
+from diag.log import HistogramSeries, Log, Series
 
 # A rule reads what others read before it; more than this much is read again rather than kept.
 MOST_BYTES = 2**28
@@ -43,6 +43,15 @@ class PairLog(Log):
         if (table, name) not in self._read:
             self._keep(table, name, self._log.series(self._full_names[table][name], table))
         return self._read[table, name]
+
+    @property
+    def histograms(self) -> tuple[str, ...]:
+        """As `Log.histograms`."""
+        return self._log.histograms
+
+    def histogram(self, name: str) -> HistogramSeries:
+        """As `Log.histogram`."""
+        return self._log.histogram(name)
 
     def rank(self, rank: int) -> "PairLog":
         """As `Log.rank`, with the pair's own part only."""

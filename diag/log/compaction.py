@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def _copy_rows(old: Any, new: Any) -> None:
 
 
 def _compressed(old: Any, shape: tuple[int, ...]) -> dict[str, Any]:
-    row_bytes = old.dtype.itemsize * (shape[1] if len(shape) > 1 else 1)
+    row_bytes = old.dtype.itemsize * prod(shape[1:])
     chunks = (min(shape[0], max(1, CHUNK_BYTES // row_bytes)), *shape[1:])
     return {"shape": shape, "dtype": old.dtype, "chunks": chunks, "compression": "gzip", "shuffle": True}
 

@@ -1,15 +1,17 @@
 """One HDF5 file of a log while the run lasts."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import h5py
 from numpy.typing import NDArray
 
 from diag.events import Model
+from diag.log.histograms import HistogramSchema, create_histograms
 from diag.log.model import write_model
 from diag.log.room import growth, image_of, reserve
 from diag.log.rows import Pending
@@ -51,16 +53,33 @@ class LiveFile:
         schema: The series and columns of every axis.
         model: What ``/model`` says.
         chunk_rows: Rows of a chunk.
+        histograms: Which there are, and of which axis.
+        bins: What each of their bins counts.
 
     Raises:
         FileExistsError: If another process wrote a log here in the meantime.
         OSError: If the file cannot be written.
     """
 
-    def __init__(self, path: Path, schema: Schema, model: Model, chunk_rows: int):
+    def __init__(
+        self,
+        path: Path,
+        schema: Schema,
+        model: Model,
+        chunk_rows: int,
+        histograms: HistogramSchema = MappingProxyType({}),
+        bins: Sequence[str] = (),
+    ):
         self._path = path
+
+        def build(file: Any) -> None:
+            mark(file)
+            write_model(add_group(file, "model"), model)
+            create_tables(file, schema, chunk_rows)
+            create_histograms(file, histograms, schema, bins)
+
         self._counts: dict[tuple[str, str], int] = {}
-        self._file = _open_whole(path, image_of(lambda file: _fill(file, schema, model, chunk_rows)))
+        self._file = _open_whole(path, image_of(build))
 
     def append(self, tables: Iterable[Rows]) -> None:
         """Everything that waits reaches the file; the counters that vouch for it follow in a second flush.
@@ -100,18 +119,12 @@ class LiveFile:
     def _writes_of(
         self, rows: Rows, counts: dict[tuple[str, str], int]
     ) -> Iterator[tuple[Any, int, NDArray[Any]]]:
-        group = self._file[rows.group]
         for dimension, columns in rows.pending().items():
+            group = self._file[rows.group]
             start = counts.get((rows.group, dimension), 0)
             counts[rows.group, dimension] = start + len(columns[dimension])
             for name, values in columns.items():
                 yield group[name], start, values
-
-
-def _fill(file: Any, schema: Schema, model: Model, chunk_rows: int) -> None:
-    mark(file)
-    write_model(add_group(file, "model"), model)
-    create_tables(file, schema, chunk_rows)
 
 
 def _open_whole(path: Path, content: bytes) -> Any:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from diag.events import Happening, Model
 from diag.log.environment import process_of
+from diag.log.histograms import HistogramSeries, histogram_names, read_histogram
 from diag.log.one_rank import TABLES, RankLog, look_at
 from diag.log.opening import LogError, files_at, read_run
 from diag.log.ranks import happenings_of, look_at_ranks, read_as_one
@@ -128,11 +129,31 @@ class Log:
             return self._by_rank[self.ranks[0]].series(name, table)
         return read_as_one(list(self._by_rank.values()), name, table, self._world_size)
 
+    @property
+    def histograms(self) -> tuple[str, ...]:
+        """Names of the histograms that were recorded; of the first rank where there are several."""
+        return histogram_names(self._files)
+
+    def histogram(self, name: str) -> HistogramSeries:
+        """Histograms of one kind over the whole run; of the first rank where there are several.
+
+        Args:
+            name: One of ``histograms``, such as ``"activation_histogram"``.
+
+        Raises:
+            LogError: If there are none of that name, with what there is.
+        """
+        return read_histogram(self._files, name)
+
     def __contains__(self, name: object) -> bool:
         return any(name in names for names in self.names.values())
 
     def __repr__(self) -> str:
         return f'Log("{self.path}", {self.state}, {len(self.steps)} steps)'
+
+    @property
+    def _files(self) -> tuple[Path, ...]:
+        return tuple(segment.path for segment in self._by_rank[self.ranks[0]].segments)
 
     @property
     def _is_whole(self) -> bool:

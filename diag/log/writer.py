@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from diag.events import Axis, Happening, Model, Reading, Readings
+from diag.events import Axis, Happening, Histogram, Model, Reading, Readings
 from diag.log.compaction import compact
+from diag.log.histograms import HistogramRows
 from diag.log.live import LiveFile, Rows
 from diag.log.rows import AxisRows, CurvatureRows, HappeningRows, ScalarRows, kept
 from diag.log.schema import AXES, CONTINUED, AxisSchema, Schema, by_axis, extended, file_name, log_files
@@ -30,6 +31,7 @@ class LogWriter:
         folder: Of the run; made if it is not there.
         describe: Called whenever a file is created: all that is watched, layers in order of execution.
         rank: Of this process; each has its own files.
+        bins: What each bin of a histogram counts, where `write_histograms` is to be called.
         warm_up: How many recorded steps wait in memory for the schema.
         chunk_rows: Rows of a chunk.
         flush_seconds: The longest that a row waits for its chunk to fill.
@@ -56,6 +58,7 @@ class LogWriter:
         *,
         describe: Callable[[], Model],
         rank: int = 0,
+        bins: Sequence[str] = (),
         warm_up: int = 2,
         chunk_rows: int = 256,
         flush_seconds: float = 5.0,
@@ -68,14 +71,14 @@ class LogWriter:
             )
         _refuse_a_folder_with_a_log(folder, rank)
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._describe, self._rank = folder, describe, rank
+        self._folder, self._describe, self._rank, self._bins = folder, describe, rank, bins
         self._warm_up, self._chunk_rows = warm_up, chunk_rows
         self._clock, self._flush_seconds, self._flushed_at = clock, flush_seconds, clock()
         self._warm: list[tuple[int, list[Reading]]] = []
         self._waiting: list[tuple[int, Readings]] = []
         self._schema: Schema = {}
         self._rows: dict[Axis, AxisRows] = {}
-        self._scalars, self._happenings = ScalarRows(), HappeningRows()
+        self._scalars, self._happenings, self._histograms = ScalarRows(), HappeningRows(), HistogramRows()
         self._file: LiveFile | None = None
         self._paths: list[Path] = []
         self._is_closed = self._is_dead = False
@@ -107,6 +110,26 @@ class LogWriter:
             if len({warm_step for warm_step, _ in self._warm}) > self._warm_up:
                 self._start()
         self._flush_if_due()
+
+    def write_histograms(self, step: int, histograms: Sequence[Histogram]) -> None:
+        """Writes the histograms of one recorded step, after its readings.
+
+        Args:
+            step: The recorded step.
+            histograms: Of the bins that the writer was made with.
+
+        Raises:
+            LogWriteError: As for `write`.
+        """
+        if self._is_open() and histograms:
+            has_place = self._file is None or self._histograms.fit(histograms)
+            if not has_place:
+                # What waits belongs to the file that is there, or to one that it opens itself.
+                self._put_waiting()
+            self._histograms.put(step, histograms)
+            if not has_place:
+                self._continue([])
+            self._flush_if_due()
 
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
         """Writes numbers that the user logs; a new name may come at any time.
@@ -198,7 +221,9 @@ class LogWriter:
     def _continue(self, readings: Sequence[Reading]) -> None:
         plan = self._plan(readings)
         earlier = self._rows
+        waiting, self._histograms = self._histograms, HistogramRows()
         self._end_segment(CONTINUED)
+        self._histograms = waiting
         self._scalars = ScalarRows()
         self._open_segment(*plan)
         for axis, rows in self._rows.items():
@@ -210,8 +235,9 @@ class LogWriter:
 
     def _open_segment(self, model: Model, schema: Schema) -> None:
         path = self._folder / file_name(self._rank, len(self._paths) + 1)
+        self._histograms.settle(schema)
         with self._dying_of_failure("create"):
-            self._file = LiveFile(path, schema, model, self._chunk_rows)
+            self._file = LiveFile(path, schema, model, self._chunk_rows, self._histograms.names, self._bins)
         self._paths.append(path)
         self._schema = schema
         self._rows = {axis: _rows_of(axis, schema[axis], self._chunk_rows) for axis in AXES}
@@ -224,17 +250,19 @@ class LogWriter:
         self._file = None
 
     def _flush_if_due(self) -> None:
-        is_full = self._scalars.is_full or self._happenings.is_full or len(self._waiting) == self._chunk_rows
+        buffers = (self._scalars, self._happenings, self._histograms)
+        is_full = any(rows.is_full for rows in buffers) or len(self._waiting) == self._chunk_rows
         is_due = self._file is not None and self._clock() - self._flushed_at >= self._flush_seconds
         if is_full or is_due:
             self._commit()
 
     def _commit(self) -> None:
-        if self._file is None and (self._warm or self._scalars.count or self._happenings.count):
+        waiting = self._scalars.count or self._happenings.count or self._histograms.count
+        if self._file is None and (self._warm or waiting):
             self._start()
         self._put_waiting()
         if self._file is not None:
-            tables: list[Rows] = [*self._rows.values(), self._scalars, self._happenings]
+            tables: list[Rows] = [*self._rows.values(), self._scalars, self._happenings, self._histograms]
             with self._dying_of_failure("write"):
                 self._file.append(tables)
             for rows in tables:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from diag.log import Log, Series
+from diag.log import HistogramSeries, Log, Series
 from diag.reporting.reduction import Array, Blocks, Indices, NumberRow, blocks, number_row
 
 _MOST_ROWS, _MOST_COLUMNS = 120, 400
@@ -86,6 +86,15 @@ class Survey(Log):
         if (series.axis, name) not in self._digests:
             self._digests[series.axis, name] = _digest(series)
         return series
+
+    @property
+    def histograms(self) -> tuple[str, ...]:
+        """As `Log.histograms`."""
+        return self._log.histograms
+
+    def histogram(self, name: str) -> HistogramSeries:
+        """As `Log.histogram`."""
+        return self._log.histogram(name)
 
     def rank(self, rank: int) -> Log:
         """As `Log.rank`."""
