@@ -205,10 +205,13 @@ def _number_marks(axes: Axes, marks: Sequence[tuple[float, str]], place: Literal
         else:
             groups.append((x, [label]))
     for x, labels in groups:
-        _write_plate(axes, ", ".join(labels[:3]) + ("…" if len(labels) > 3 else ""), x, place)
+        # At the edges a plate grows inwards, or it would cover the numbers of the axis.
+        share = (x - left) / (right - left)
+        side = "left" if share < 0.05 else "right" if share > 0.95 else "center"
+        _write_plate(axes, ", ".join(labels[:3]) + ("…" if len(labels) > 3 else ""), x, place, side)
 
 
-def _write_plate(axes: Axes, text: str, x: float, place: str) -> None:
+def _write_plate(axes: Axes, text: str, x: float, place: str, side: str) -> None:
     plate = {"boxstyle": "round,pad=0.2", "facecolor": "#ffffff", "edgecolor": _FRAME, "linewidth": 0.8}
     axes.annotate(
         text,
@@ -216,7 +219,7 @@ def _write_plate(axes: Axes, text: str, x: float, place: str) -> None:
         xycoords=("data", "axes fraction"),
         xytext=(0, -3 if place == "inside" else 3),
         textcoords="offset points",
-        ha="center",
+        ha=side,
         va="top" if place == "inside" else "bottom",
         color="#1c2127",
         fontsize=9,
