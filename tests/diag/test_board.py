@@ -24,9 +24,18 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 
 from diag.board import METRICS, Board, _record
-from diag.events import Column, Columns, Reading, Readings
+from diag.board_histograms import histogram_values
+from diag.events import Column, Columns, Histogram, Reading, Readings
+from probes import histogram_edges, magnitude_histogram
 
 DEADLINE_SECONDS = 60.0
+
+HISTOGRAM = Histogram(
+    "weight_histogram",
+    "parameters",
+    ("features.0.weight",),
+    magnitude_histogram(np.array([1.0, 2.0, 3.0, 3.5]))[np.newaxis],
+)
 
 READINGS = [
     Reading("dead_unit_rate", "features.1", 0.25, "layers"),
@@ -325,6 +334,7 @@ def write_runs(logdir: Path) -> None:
         board = Board(logdir / name, config={"optimizer": {"lr": lr}, "epochs": 3})
         for step in range(4):
             board.write(step, READINGS[:1] if step < 2 else READINGS)
+            board.write_values(step, list(histogram_values([HISTOGRAM], histogram_edges())))
         for step, loss in enumerate((3.0, 2.0, lr)):
             board.write_scalars(step, {"val_loss": loss})
         board.close()
@@ -381,6 +391,15 @@ class TestServer:
         wait_for(lambda: ask(server, "plugin/scalars/tags"), lambda runs: len(runs) == 2)
         points = ask(server, "plugin/scalars/scalars", run="slow", tag="top_eigenvalues/1")
         assert [(step, value) for _, step, value in points] == [(2, 6.0), (3, 6.0)]
+
+    def test_it_reads_the_histograms(self, server):
+        tag = "weight_histogram/features.0.weight"
+        tags = wait_for(lambda: ask(server, "plugin/histograms/tags"), lambda runs: len(runs) == 2)
+        assert set(tags["slow"]) == {tag}
+        taken = ask(server, "plugin/histograms/histograms", run="slow", tag=tag)
+        assert [step for _, step, _ in taken] == [0, 1, 2, 3]
+        # One entry from 1 to 2, and three from 2 to 4.
+        assert taken[-1][2] == [[1.0, 2.0, 1.0], [2.0, 4.0, 3.0]]
 
     def test_the_layout_that_it_shows_is_the_complete_one(self, server):
         layout = wait_for(
