@@ -48,8 +48,8 @@ class Recorder:
         config: The run's configuration, for ``run.json`` and for TensorBoard's table of hyperparameters.
         every: Step s is recorded if s % every == 0; steps count from 0.
         histograms_every: A recorded step s also gets histograms of activations, gradients and weights, by powers of
-            two, if s % histograms_every == 0. None are made where it is left out: they cost several times what
-            the rest does.
+            two, if s % histograms_every == 0. None are made where it is left out: they cost more than all the
+            rest together.
         probes: Probes of your own, each made by `probes.probe` to eat one array, recorded beside the rest.
         omit: Names of standard readings to leave out.
         rank: This process's rank where several train together; each writes its own file, and only rank 0 writes

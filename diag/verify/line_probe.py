@@ -62,7 +62,7 @@ def line_probe(bench: Bench) -> Iterator[Check]:
     The optimiser's next update is worked out by a copy of it, and the loss of this batch is looked at along
     that line, at 1/256 to 4096 times the update. Too high is confirmed where half a step already raises the
     loss, refuted where a whole step lowers it; at the edge of stability it stays between. Too low is
-    confirmed where a step 256 times as long is still better, and refuted up to 4 times: what lies between
+    confirmed where a step 1024 times as long is still better, and refuted up to 4 times: what lies between
     is usual, for a network that has just begun, or an optimiser that makes steps of one length, gains by
     many steps what no single one gives, and the noise between batches forbids what one batch allows.
 
@@ -138,7 +138,7 @@ def _factor(holds: float) -> str:
 def _too_low(line: _Line) -> Check:
     verdict: Verdict = "undecided"
     if line.cosine <= 0:
-        verdict = "confirmed" if line.best >= 256 else "refuted" if line.best <= 4 else "undecided"
+        verdict = "confirmed" if line.best >= 1024 else "refuted" if line.best <= 4 else "undecided"
     return line.check(
         "The learning rate is too low for this point.",
         verdict,
