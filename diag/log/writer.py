@@ -102,6 +102,8 @@ class LogWriter:
         if self._file is not None and isinstance(readings, Readings):
             # Nothing is done at once that can be done for many steps in a row.
             self._waiting.append((step, readings))
+            if len(self._waiting) == self._chunk_rows:
+                self._put_waiting()
         elif self._file is not None:
             self._put_waiting()
             self._put(step, readings)

@@ -80,7 +80,7 @@ def test_lines_stand_out(scheme):
 
 def test_lines_differ_by_their_dashes_too():
     steps = np.arange(50)
-    lines = tuple(Line(f"line {index}", steps, steps + index + 1.0) for index in range(6))
+    lines = tuple(Line(f"line {index}", steps, np.arange(50.0) + index + 1) for index in range(6))
     svg = line_chart(Caption("lines", "Lines", ""), [Panel(lines)])
     dashes = re.findall(r"stroke-dasharray: ([^;\"]+)", svg)
     # The first is drawn through.
