@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks import overhead_memory
 from benchmarks.networks import NETWORKS, Network
-from benchmarks.overhead_peers import peers
+from benchmarks.overhead_peers import Turns, peers
 from benchmarks.rivals import RIVALS
 from benchmarks.timing import Row, ratios, row
 from benchmarks.training import Listen, recording, training
@@ -74,26 +74,22 @@ def _waits(network: Network) -> Row:
 
 
 def _case(framework: str, network: Network, limits: dict[int, float], device: str = "cpu") -> Iterator[Row]:
-    with_rivals = framework == "torch" and device == "cpu"
-
     def side(listen: Listen | None = None) -> Callable[[], None]:
         return training(framework, network, listen, steps=STEPS_A_TURN, device=device)
 
+    others = Turns()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         sides = {
             f"every {every}": side(recording(folder / f"every {every}", every, stack)) for every in limits
         }
-        others = None
-        if with_rivals:
+        if framework == "torch" and device == "cpu":
             sides |= {name: side(start(folder / name, stack)) for name, start in RIVALS.items()}
             others = stack.enter_context(peers(network, folder / "peers"))
-        if others is not None:
-            sides["peers"] = others
-        found = ratios(side(), sides, turns=TURNS, warm_up=WARM_UP)
-        found.pop("peers", None)
-    if others is not None:
-        found |= {name: values[WARM_UP:] for name, values in others.found.items()}
+        found = ratios(side(), {**sides, "peers": others}, turns=TURNS, warm_up=WARM_UP)
+    # They count their own time, beside that of a training in their own process.
+    del found["peers"]
+    found |= {name: values[WARM_UP:] for name, values in others.found.items()}
     where = framework if device == "cpu" else f"{framework} on {device}"
     for name, values in found.items():
         limit = {f"every {every}": limit for every, limit in limits.items()}.get(name)

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -25,29 +25,30 @@ STEPS_OF_PEERS = {"Cockpit economy": 2}
 
 
 class Turns:
-    """One turn of every peer at each call.
+    """One turn of every peer at each call; of none, where there is no process that runs them.
 
     Attributes:
         found: The ratios of each peer, turn by turn.
     """
 
-    def __init__(self, child: "subprocess.Popen[str]", names: list[str]) -> None:
+    def __init__(self, child: "subprocess.Popen[str] | None" = None, names: Iterable[str] = ()) -> None:
         self._child = child
         self.found: dict[str, list[float]] = {name: [] for name in names}
 
     def __call__(self) -> None:
         """Runs one turn and waits for it."""
-        for name, ratio in _answer(self._child, "turn").items():
-            self.found[name].append(ratio)
+        if self._child is not None:
+            for name, ratio in _answer(self._child, "turn").items():
+                self.found[name].append(ratio)
 
 
 @contextmanager
-def peers(network: Network, folder: Path) -> Iterator[Turns | None]:
+def peers(network: Network, folder: Path) -> Iterator[Turns]:
     """The peers that run, in a process of their own; none where there is no environment for them."""
     python = os.environ.get("SCRATCHDIAG_PEERS", ".venv-peers/bin/python")
     if not Path(python).exists():
         print(f"overhead: no peers, for there is no {python}; make it, or name another in SCRATCHDIAG_PEERS")
-        yield None
+        yield Turns()
         return
     command = [python, "-m", "benchmarks.overhead_peers", str(NETWORKS.index(network)), str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:  # noqa: S603
