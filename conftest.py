@@ -9,7 +9,12 @@ import pytest
 collect_ignore = (
     []
     if find_spec("torch")
-    else ["diag/capture/torch", "tests/diag/capture/torch_traps.py", "tests/diag/ranks/worker.py"]
+    else [
+        "diag/capture/torch",
+        "tests/diag/capture/torch_module_traps.py",
+        "tests/diag/capture/torch_traps.py",
+        "tests/diag/ranks/worker.py",
+    ]
 )
 # Their examples are trainings in other people's frameworks, which are not installed here.
 collect_ignore.append("diag/integrations")
