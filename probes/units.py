@@ -289,7 +289,11 @@ def _firing(caller: str, activation: Array) -> Array:
     # Comparing first and reducing booleans is the fastest way that is right for both signs: on (128, 512)
     # float32 in NumPy 18 µs, against 25 for or-ing bit patterns, 30 for `any` of the floats themselves, 45
     # for casting them to bool and 50 for the maximum with the minimum.
-    fired = namespace_of(seen).any(seen != 0, axis=(0, *range(2, seen.ndim)))
+    namespace = namespace_of(seen)
+    fired = namespace.any(seen != 0, axis=0)
+    if fired.ndim > 1:
+        # Positions in a second go: over examples and positions at once NumPy takes three times as long.
+        fired = namespace.any(fired, axis=tuple(range(1, fired.ndim)))
     return returned(fired, activation)
 
 
