@@ -5,7 +5,9 @@ leaves one in the graph, which finds its listener by number whenever the graph r
 graph, and nothing to recompile when listening begins or ends.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import count
 from typing import Any, NamedTuple, Protocol, cast
 from weakref import WeakValueDictionary, ref
@@ -57,6 +59,19 @@ def _(value: torch.Tensor, token: torch.Tensor, listener: int, kind: str, subjec
     return None
 
 
+_IS_UNHEARD = ContextVar("_IS_UNHEARD", default=False)
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """What runs inside is nobody's training, whoever listens to the model."""
+    token = _IS_UNHEARD.set(True)
+    try:
+        yield
+    finally:
+        _IS_UNHEARD.reset(token)
+
+
 class Hearing:
     """Makes the ears of one listener.
 
@@ -75,7 +90,7 @@ class Hearing:
         """Passes on what was heard; called while compiling, it sees to it that the graph does."""
         if not torch.compiler.is_compiling():
             listener = self._listener()
-            if listener is not None:
+            if listener is not None and not _IS_UNHEARD.get():
                 listener.on_heard(remarks)
         elif torch.is_grad_enabled():
             for kind, subject, value in remarks:
@@ -86,7 +101,7 @@ class Hearing:
     def enter(self) -> None:
         """Passes on that the network is about to run."""
         listener = None if torch.compiler.is_compiling() else self._listener()
-        if listener is not None:
+        if listener is not None and not _IS_UNHEARD.get():
             listener.on_enter()
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from diag.capture.torch.curvature import undisturbed
+from diag.capture.torch.ears import unheard
 from diag.capture.torch.layers import unwrapped
 from diag.capture.torch.tensors import first_tensor, shards_of
 from diag.capture.trial import Batch, Mode, Numbers, Outcome, applied, check_loss, each, spans_of
@@ -69,7 +70,7 @@ class Trial:
         self._place(weights)
         for module in self._model.modules():
             module.training = mode == "training" or (mode == "steady" and hasattr(module, "running_mean"))
-        with _plainly(), torch.set_grad_enabled(wants_gradient):
+        with unheard(), _plainly(), torch.set_grad_enabled(wants_gradient):
             output = applied(self._model, batch.x)
             loss = self._criterion(output, batch.y)
             check_loss(tuple(loss.shape))
