@@ -46,7 +46,8 @@ def verify(
         y: Its targets.
         optimizer: For the line probe, and to know which parameters are trained.
         diagnosis: Only experiments that bear on its findings are made; all where there is none.
-        experiments: Names of those to make, whatever the diagnosis says; `EXPERIMENTS` has them.
+        experiments: Those to make, whatever the diagnosis says, among ``"zeroed_input"``, ``"mode_flip"``,
+            ``"line_probe"``, ``"gradient_check"`` and ``"overfit_one_batch"``.
         steps: Of each short training.
         seed: Of random directions.
 
