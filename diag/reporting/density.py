@@ -1,5 +1,6 @@
 """How the Hessian's eigenvalues are spread, over time, as a figure."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,7 +12,7 @@ from diag.reporting.reduction import Array, Indices, NumberRow, blocks, number_r
 from diag.reporting.words import count, number
 
 _MEASURE = "spectral_density"
-_ROWS, _MOST_COLUMNS = 80, 400
+_MOST_NAMES, _ROWS_A_NAME, _MOST_COLUMNS = 12, 5, 400
 # A density so much smaller than the largest is the tail of a Gaussian and no eigenvalue.
 _FLOOR = 1e-6
 _QUANTILES = (0.05, 0.5, 0.95)
@@ -37,7 +38,7 @@ def densities(log: Log) -> Iterator[Exhibit]:
 
 
 def _exhibit(pair: str, steps: Indices, grids: Array, values: Array) -> Exhibit:
-    eigenvalues = _round_numbers(float(grids.min()), float(grids.max()))
+    eigenvalues, names = _round_numbers(float(grids.min()), float(grids.max()))
     table = np.array([np.interp(eigenvalues, *at, left=0, right=0) for at in zip(grids, values, strict=True)])
     table[table < _FLOOR * table.max()] = 0
     rows = _number_rows(steps, grids, values)
@@ -57,8 +58,8 @@ def _exhibit(pair: str, steps: Indices, grids: Array, values: Array) -> Exhibit:
         "Zero, in white, is less than a millionth of the largest density.",
         heat_map(
             Caption(key, title, description),
-            blocks(table.T, _ROWS, _MOST_COLUMNS, "mean"),
-            [number(eigenvalue) for eigenvalue in eigenvalues],
+            blocks(table.T, len(names), _MOST_COLUMNS, "mean"),
+            names,
             steps,
             "log",
         ),
@@ -67,12 +68,15 @@ def _exhibit(pair: str, steps: Indices, grids: Array, values: Array) -> Exhibit:
     )
 
 
-def _round_numbers(low: float, high: float) -> Array:
-    """Multiples of a round number from the highest down, as a map's rows are drawn; zero is among them."""
-    exact = max(high - low, 1e-30) / _ROWS
+def _round_numbers(low: float, high: float) -> tuple[Array, list[str]]:
+    """Eigenvalues from the highest down, as a map's rows are drawn, and the names of those that are round."""
+    exact = max(high - low, 1e-30) / _MOST_NAMES
     decade = 10.0 ** np.floor(np.log10(exact))
-    step = decade * next(factor for factor in (1, 2, 5, 10) if factor * decade >= exact)
-    return np.arange(np.ceil(high / step), np.floor(low / step) - 1, -1) * step
+    spacing = decade * next(factor for factor in (1, 2, 5, 10) if factor * decade >= exact)
+    top, bottom = math.ceil(high / spacing), math.floor(low / spacing)
+    places = np.arange(top * _ROWS_A_NAME, bottom * _ROWS_A_NAME - 1, -1)
+    names = ["" if place % _ROWS_A_NAME else number(place / _ROWS_A_NAME * spacing) for place in places]
+    return places / _ROWS_A_NAME * spacing, names
 
 
 def _number_rows(steps: Indices, grids: Array, values: Array) -> tuple[NumberRow, ...]:

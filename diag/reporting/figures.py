@@ -241,7 +241,7 @@ def heat_map(
     Args:
         caption: Key, title and description.
         table: The values, reduced to what a figure can show.
-        rows: Name of each original row.
+        rows: Name of each original row; where one is empty, nothing stands beside it.
         steps: Step of each original column.
         scale: ``"log"`` for magnitudes, whose colours span their powers of ten (the middle 96 % of the
             values where those are more than twelve); ``"share"`` for numbers in [0, 1].
@@ -334,9 +334,9 @@ def _ones_twos_and_fives(low: float, high: float) -> list[float]:
 
 
 def _name_rows(axes: Axes, rows: Sequence[str], size: int) -> None:
-    firsts = rows[::size]
-    every = -(-len(firsts) // 22)
-    axes.set_yticks(range(0, len(firsts), every), [shortened(name) for name in firsts[::every]])
+    named = [(place, shortened(name)) for place, name in enumerate(rows[::size]) if name]
+    every = -(-len(named) // 22)
+    axes.set_yticks(*map(list, zip(*named[::every], strict=True)))
     axes.tick_params(axis="y", length=0, labelsize=9)
 
 

@@ -179,7 +179,7 @@ class TestSpectralDensity:
 
     def test_rows_are_round_numbers_with_zero_among_them(self, log_of):
         labels = re.findall(r">([−\d.]+)</text>", self.exhibit(log_of).svg)
-        assert {"0", "5", "10", "−5"} <= set(labels)
+        assert {"16", "10", "2", "0", "−2", "−6"} <= set(labels)
 
     def test_where_nothing_lies_is_white(self, log_of):
         found = self.exhibit(log_of, width=0.2)
