@@ -1,0 +1,102 @@
+"""The programs that everything starts from, by family, and which half of the suite each belongs to.
+
+A family is an architecture on a data set. The tuning half is for setting thresholds; the scored half is
+only ever scored. Both have all architectures and both tasks, and no family is in both.
+"""
+
+from dataclasses import replace
+from typing import Literal
+
+from benchmarks.faults.program import Data, Descent, Framework, Loop, Network, Program
+
+Half = Literal["tuning", "scored"]
+HALVES: tuple[Half, ...] = ("tuning", "scored")
+FRAMEWORKS: tuple[Framework, ...] = ("scratchnet", "torch")
+
+Norm = Literal["", "batch", "layer"]
+
+ADAM = Descent("Adam", 3e-3)
+MOMENTUM = Descent("SGD", 0.03, (("momentum", 0.9),))
+
+
+def _mlp(
+    data: str,
+    descent: Descent,
+    *,
+    width: int = 32,
+    depth: int = 2,
+    activation: str = "ReLU",
+    norm: Norm = "",
+    dropout: float = 0.0,
+) -> Program:
+    network = Network("mlp", width, depth, (activation,) * depth, norm=norm, dropout=dropout)
+    return _program(data, network, descent)
+
+
+def _cnn(data: str, descent: Descent, *, norm: Norm = "") -> Program:
+    return _program(data, Network("cnn", 8, 2, ("ReLU",) * 2, norm=norm), descent, steps=160)
+
+
+def _recurrent(data: str, descent: Descent, *, cell: str = "LSTM") -> Program:
+    return _program(data, Network("recurrent", 24, 1, ("ReLU",), cell=cell), descent)
+
+
+def _transformer(data: str, descent: Descent) -> Program:
+    return _program(data, Network("transformer", 16, 2, ("ReLU",) * 2), descent, steps=200)
+
+
+def _program(data: str, network: Network, descent: Descent, steps: int = 240) -> Program:
+    criterion = "MSELoss" if data in REGRESSIONS else "CrossEntropyLoss"
+    return Program("scratchnet", Data(data), network, descent, Loop(steps, criterion=criterion))
+
+
+REGRESSIONS = frozenset(
+    {
+        "diabetes",
+        "petal width",
+        "alcohol",
+        "tumour area",
+        "friedman",
+        "spot",
+        "left from right",
+        "waves",
+        "sums",
+    }
+)
+_SLOW = Descent("SGD", 0.01, (("momentum", 0.9),))
+
+FAMILIES: dict[Half, tuple[Program, ...]] = {
+    "tuning": (
+        _mlp("digits", MOMENTUM, width=48, dropout=0.1),
+        _mlp("wine", ADAM),
+        _mlp("moons", MOMENTUM, depth=3, activation="Tanh"),
+        _mlp("clouds", Descent("AdamW", 3e-3), depth=3, norm="batch"),
+        _mlp("diabetes", _SLOW, width=16),
+        _mlp("alcohol", Descent("AdamW", 1e-3)),
+        _cnn("digits", MOMENTUM),
+        _cnn("spot", ADAM, norm="batch"),
+        _recurrent("tones", Descent("Adam", 5e-3)),
+        _recurrent("waves", ADAM, cell="GRU"),
+        _transformer("rows of digits", ADAM),
+        _transformer("sums", ADAM),
+    ),
+    "scored": (
+        _mlp("breast cancer", MOMENTUM, norm="batch"),
+        _mlp("iris", ADAM, activation="Tanh"),
+        _mlp("spirals", Descent("Adam", 1e-2), depth=3),
+        _mlp("friedman", _SLOW, dropout=0.05),
+        _mlp("petal width", ADAM, activation="Tanh"),
+        _mlp("tumour area", _SLOW),
+        _cnn("stripes", ADAM),
+        _cnn("left from right", Descent("Adam", 1e-3), norm="batch"),
+        _recurrent("rows of digits", Descent("Adam", 5e-3), cell="GRU"),
+        _recurrent("sums", Descent("Adam", 1e-2)),
+        _transformer("majority", ADAM),
+        _transformer("waves", ADAM),
+    ),
+}
+
+
+def programs(half: Half) -> list[Program]:
+    """Every family of a half, in either framework."""
+    return [replace(program, framework=framework) for program in FAMILIES[half] for framework in FRAMEWORKS]
