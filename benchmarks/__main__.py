@@ -12,7 +12,7 @@ from rich.table import Table
 from benchmarks.timing import Row, machine
 
 # Imported when it is their turn, for not all of them need the same libraries.
-BENCHMARKS = ("speed", "overhead", "probes", "curvature", "report")
+BENCHMARKS = ("speed", "overhead", "probes", "curvature", "report", "faults")
 _WORDS = {True: "yes", False: "no", None: ""}
 
 

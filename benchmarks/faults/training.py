@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib import import_module
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -110,7 +111,7 @@ class _Training:
     def run(self) -> Result:
         every = max(self.loop.steps // EVALUATIONS, 1)
         skills = []
-        for step, rows in zip(range(self.loop.steps), self._batches()):
+        for step, rows in enumerate(islice(self._batches(), self.loop.steps)):
             self._set_mode(step)
             self._step(step, rows)
             if step % every == every - 1 or step == self.loop.steps - 1:
