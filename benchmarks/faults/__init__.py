@@ -10,8 +10,8 @@ What an outcome is: the balanced accuracy of a classifier, and the explained var
 validation set that the fault did not touch.
 
 The families are split into a half for setting thresholds and a half that is only scored (`families`). The
-environment says what to run: ``FAULTS_HALF`` ``tuning``, ``scored`` or both; ``FAULTS_SIZE`` ``quick`` or
-``whole``; ``FAULTS_RESULTS`` a file of JSON lines where what has been run is kept, so that a run that was cut
+environment says what to run: ``FAULTS_HALF`` ``tuning``, ``scored`` or both; ``FAULTS_SIZE`` ``quick``,
+``small`` or ``whole``; ``FAULTS_RESULTS`` a file of JSON lines where what has been run is kept, so that a run that was cut
 short goes on where it was; ``FAULTS_JOBS`` how many processes (all cores).
 """
 
@@ -26,10 +26,10 @@ from joblib.parallel import get_active_backend
 
 from benchmarks.faults.families import HALVES
 from benchmarks.faults.scoring import rows
-from benchmarks.faults.suite import QUICK, WHOLE, pieces, run_pieces
+from benchmarks.faults.suite import QUICK, SMALL, WHOLE, pieces, run_pieces
 from benchmarks.timing import Row
 
-SIZES = {"quick": QUICK, "whole": WHOLE}
+SIZES = {"quick": QUICK, "small": SMALL, "whole": WHOLE}
 
 
 def run() -> Iterator[Row]:

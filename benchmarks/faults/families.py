@@ -42,7 +42,7 @@ def _recurrent(data: str, descent: Descent, *, cell: str = "LSTM") -> Program:
 
 
 def _transformer(data: str, descent: Descent) -> Program:
-    return _program(data, Network("transformer", 16, 2, ("ReLU",) * 2), descent, steps=200)
+    return _program(data, Network("transformer", 16, 2, ("ReLU",) * 2), descent, steps=160)
 
 
 def _program(data: str, network: Network, descent: Descent, steps: int = 240) -> Program:
@@ -73,7 +73,7 @@ FAMILIES: dict[Half, tuple[Program, ...]] = {
         _mlp("clouds", Descent("AdamW", 3e-3), depth=3, norm="batch"),
         _mlp("diabetes", _SLOW, width=16),
         _mlp("alcohol", Descent("AdamW", 1e-3)),
-        _cnn("digits", MOMENTUM),
+        _cnn("digits", _SLOW),
         _cnn("spot", ADAM, norm="batch"),
         _recurrent("tones", Descent("Adam", 5e-3)),
         _recurrent("waves", ADAM, cell="GRU"),

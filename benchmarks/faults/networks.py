@@ -189,7 +189,7 @@ def draw(model: Any, start: Start, network: Network, seed: int) -> None:
             gain = start.gain * _own_gain(name, start, network)
             drawn = gain / math.sqrt(math.prod(array.shape[1:])) * rng.standard_normal(array.shape)
             array[...] = start.constant if _is_constant(name, start) else drawn
-        elif name.endswith("bias") and "norm" not in name:
+        elif "bias" in name and "norm" not in name:
             array[...] = start.bias if name == f"hidden{start.biased}.bias" else 0.0
 
 

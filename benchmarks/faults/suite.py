@@ -50,7 +50,8 @@ class Size:
 
 
 WHOLE = Size(mutants=2, healthy=200, seeds=SEEDS)
-QUICK = Size(mutants=1, healthy=2, seeds=3, operators=17)
+SMALL = Size(mutants=1, healthy=60, seeds=SEEDS)
+QUICK = Size(mutants=1, healthy=1, seeds=6, operators=26)
 
 
 @dataclass(frozen=True)
