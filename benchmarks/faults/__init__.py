@@ -11,8 +11,8 @@ validation set that the fault did not touch.
 
 The families are split into a half for setting thresholds and a half that is only scored (`families`). The
 environment says what to run: ``FAULTS_HALF`` ``tuning``, ``scored`` or both; ``FAULTS_SIZE`` ``quick``,
-``small`` or ``whole``; ``FAULTS_RESULTS`` a file of JSON lines where what has been run is kept, so that a run that was cut
-short goes on where it was; ``FAULTS_JOBS`` how many processes (all cores).
+``small`` or ``whole``; ``FAULTS_RESULTS`` a file of JSON lines where what has been run is kept, so that a run that
+was cut short goes on where it was; ``FAULTS_JOBS`` how many processes, all cores without it.
 """
 
 import os

@@ -223,7 +223,8 @@ def run_pieces(wanted: Sequence[Piece], seeds: int, file: Path) -> Mapping[str, 
     while some := list(islice(open_pieces, AT_A_TIME)):
         results = joblib.Parallel()(joblib.delayed(measure)(piece, seeds) for piece in some)
         with file.open("a", encoding="utf-8") as lines:
-            lines.writelines(json.dumps(result) + "\n" for result in results)
+            # The end of line comes first: what is there may be a line that was cut off.
+            lines.writelines(f"\n{json.dumps(result)}" for result in results)
         done |= {result["key"]: result for result in results}
     return {piece.key: done[piece.key] for piece in wanted}
 

@@ -41,8 +41,7 @@ def gradient_vanish(log: diag.Log) -> bool:
     norms = _trained(log)
     if not norms.size or norms.shape[1] < 2 or not _is_impaired(log):
         return False
-    with np.errstate(all="ignore"):
-        return bool(np.any((norms[:, 0] / norms[:, -1] < 1e-3) & (norms[:, 0] < 1e-4)))
+    return bool(np.any((norms[:, 0] / norms[:, -1] < 1e-3) & (norms[:, 0] < 1e-4)))
 
 
 def gradient_explode(log: diag.Log) -> bool:
@@ -52,8 +51,7 @@ def gradient_explode(log: diag.Log) -> bool:
     norms = _trained(log)
     if not norms.size or norms.shape[1] < 2 or not _is_impaired(log):
         return False
-    with np.errstate(all="ignore"):
-        return bool(np.any(norms[:, 0] / norms[:, -1] > 70))
+    return bool(np.any(norms[:, 0] / norms[:, -1] > 70))
 
 
 def dying_relu(log: diag.Log) -> bool:

@@ -14,7 +14,9 @@ Rules = Mapping[str, Rule]
 
 def alarms(rules: Rules, log: diag.Log) -> list[str]:
     """The rules that fire."""
-    return [name for name, rule in rules.items() if rule(log)]
+    # A run that went astray has infinities to subtract and zeros to divide by; what comes of it is below no limit.
+    with np.errstate(all="ignore"):
+        return [name for name, rule in rules.items() if rule(log)]
 
 
 def loss(log: diag.Log) -> Numbers:

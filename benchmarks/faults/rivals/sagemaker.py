@@ -80,8 +80,7 @@ def loss_not_decreasing(log: diag.Log) -> bool:
     values = loss(log)
     if len(values) <= 10:
         return False
-    with np.errstate(invalid="ignore"):
-        return not np.all(values[10:] <= (1 - 1e-3) * values[:-10])
+    return not np.all(values[10:] <= (1 - 1e-3) * values[:-10])
 
 
 RULES: Rules = {

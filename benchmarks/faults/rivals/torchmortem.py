@@ -33,8 +33,7 @@ def vanishing_gradients(log: diag.Log) -> bool:
     norms = _output_gradients(log)
     if not norms.size or norms.shape[1] < 2:
         return False
-    with np.errstate(all="ignore"):
-        return bool(np.nanmean(norms[:, -1] / norms[:, 0]) >= 100)
+    return bool(np.nanmean(norms[:, -1] / norms[:, 0]) >= 100)
 
 
 def exploding_gradients(log: diag.Log) -> bool:
@@ -71,10 +70,9 @@ def weight_norms(log: diag.Log) -> bool:
     norms = of_parameters(log, "weight_norm", matrices=True)
     if not norms.size:
         return False
-    with np.errstate(all="ignore"):
-        growth = norms[-1] / norms[0]
-        stands = np.abs(growth - 1) < 1e-4
-        return bool(np.any(growth > 10) or np.any(stands) or norms[-1].max() > 100 * norms[-1].min())
+    growth = norms[-1] / norms[0]
+    stands = np.abs(growth - 1) < 1e-4
+    return bool(np.any(growth > 10) or np.any(stands) or norms[-1].max() > 100 * norms[-1].min())
 
 
 def plateau(log: diag.Log) -> bool:
