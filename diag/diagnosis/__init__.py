@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from diag.diagnosis import (
+    classes,
     criterion,
     data,
     finite,
@@ -12,6 +13,7 @@ from diag.diagnosis import (
     gradients,
     head,
     initialization,
+    labels,
     learning_rate,
     loss_curve,
     modes,
@@ -20,8 +22,10 @@ from diag.diagnosis import (
     precision,
     progress,
     ranks,
+    regularization,
     representation,
     stability,
+    structure,
     units,
     weights,
     wiring,
@@ -52,7 +56,10 @@ RULES: tuple[Rule, ...] = tuple(
     for module in (
         data,
         criterion,
+        classes,
+        labels,
         head,
+        structure,
         wiring,
         modes,
         initialization,
@@ -63,6 +70,7 @@ RULES: tuple[Rule, ...] = tuple(
         representation,
         gradients,
         weights,
+        regularization,
         learning_rate,
         optimizer,
         noise,

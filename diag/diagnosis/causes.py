@@ -15,6 +15,9 @@ PRECEDENCE = (
     "head_loss_mismatch",
     "redundant_softmax",
     "sum_reduction",
+    "softmax_inside",
+    "missing_nonlinearity",
+    "unshuffled_data",
     "unscaled_input",
     "unscaled_target",
     "symmetric_initialization",
@@ -41,9 +44,9 @@ PRECEDENCE = (
     "input_ignored",
     "constant_output",
     "epsilon_dominates",
-    "learning_rate_too_low",
     "clipping_always_active",
     "noisy_gradients",
+    "learning_rate_too_low",
 )
 OUTCOMES = frozenset({"slow_convergence", "oscillation", "loss_spike", "underfitting"})
 
@@ -55,7 +58,6 @@ SUPPRESSES = {
     "converged": frozenset(
         {
             "vanishing_gradients",
-            "learning_rate_too_low",
             "slow_convergence",
             "epsilon_dominates",
             "oscillation",
@@ -93,6 +95,9 @@ LEADS_TO = {
     "head_loss_mismatch": _DEATHS | _STALLS | {"learning_rate_too_high", "logit_drift", "weight_blow_up"},
     "redundant_softmax": _STALLS | {"vanishing_gradients"},
     "sum_reduction": _TROUBLE | {"learning_rate_too_high"},
+    "softmax_inside": _DEATHS | _STALLS | {"learning_rate_too_low"},
+    "missing_nonlinearity": _STALLS,
+    "unshuffled_data": _STALLS | {"oscillation", "loss_spike", "overfitting"},
     "symmetric_initialization": _DEATHS | _STALLS | {"disconnected_parameters"},
     "bad_initialization": _TROUBLE
     | {"wrong_initial_loss", "learning_rate_too_high", "learning_rate_too_low", "disconnected_parameters"},
@@ -108,6 +113,7 @@ LEADS_TO = {
     "learning_rate_too_high": _TROUBLE,
     "learning_rate_too_low": _STALLS,
     "epsilon_dominates": _STALLS | {"learning_rate_too_low"},
+    "clipping_always_active": _STALLS | {"learning_rate_too_low"},
     "non_finite": _STALLS | {"skipped_steps"},
     "skipped_steps": _STALLS,
     "dead_units": _STALLS

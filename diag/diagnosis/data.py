@@ -1,24 +1,22 @@
 """What goes in, and what is asked for: inputs, targets, classes, labels."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from diag.diagnosis.findings import Evidence, Finding
 from diag.diagnosis.outcome import LOSSES, Outcome
-from diag.diagnosis.persistence import begins_to_last, last_healthy, lasting
-from diag.diagnosis.rules import NotAssessableError, rule
+from diag.diagnosis.persistence import begins_to_last, last_healthy
+from diag.diagnosis.rules import rule
 from diag.diagnosis.task import (
     class_count,
     column,
-    head_of,
     is_binary,
     is_impaired,
+    is_short,
     is_squared_error,
     starts_badly,
 )
-from diag.diagnosis.validation import ACCURACIES, validation_of
 from diag.log import Log
 
 # Layers that look entries up, and layers that scale what comes in by themselves.
@@ -39,7 +37,7 @@ def unscaled_input(log: Log, *, largest_size: float, least_size: float) -> Itera
     value = float(np.median(size[is_outside]))
     yield Finding(
         rule="unscaled_input",
-        severity="warning" if is_impaired(log) or starts_badly(log) else "note",
+        severity="warning" if is_impaired(log) or starts_badly(log) or is_short(log) else "note",
         layer=None,
         onset_step=int(log.series("input_mean").steps[np.argmax(is_outside)]),
         evidence=Evidence(
@@ -134,124 +132,3 @@ def _misses(log: Log, std: float, least_explained: float) -> bool:
     if is_squared_error(log):
         return not outcome.final <= (1 - least_explained) * std**2
     return outcome.has_learned_little()
-
-
-@rule(("class_count_ratio", "target_mean"), LOSSES)
-def class_imbalance(log: Log, *, largest_ratio: float, most_missed: float) -> Iterator[Finding]:
-    """One class far rarer than another, and hardly ever predicted."""
-    if "class_count_ratio" in log:
-        yield from _of_many_classes(log, largest_ratio, most_missed)
-    elif is_binary(log) and "prediction_max" in log:
-        yield from _of_two_classes(log, largest_ratio)
-    else:
-        raise NotAssessableError("the log has no class counts, and no targets of one output with two classes")
-
-
-def _of_many_classes(log: Log, largest_ratio: float, most_missed: float) -> Iterator[Finding]:
-    """By the probe batch, which counts classes and looks for the rarest."""
-    missed = log.series("rarest_class_error_rate").known()
-    ratio = float(np.nanmax(column(log, "class_count_ratio")))
-    if ratio <= largest_ratio or not len(missed.steps):
-        return
-    rate = missed.values[:, 0]
-    # That it is missed at first is the rule; that it still is when half of the run is over is not.
-    spell = lasting(rate > most_missed, missed.steps)
-    is_neglected = spell is not None and spell.start <= len(rate) / 2
-    yield Finding(
-        rule="class_imbalance",
-        severity="warning" if is_neglected else "note",
-        layer=None,
-        onset_step=spell.step if spell else int(missed.steps[0]),
-        evidence=Evidence(
-            series="rarest_class_error_rate" if is_neglected else "class_count_ratio",
-            value=float(rate[-1]) if is_neglected else ratio,
-            band=f"at most {largest_ratio:g} to 1, or at most {most_missed:.0%} of the rarest class missed",
-            readings=spell.readings if spell else len(rate),
-            last_healthy_step=spell.last_healthy_step if spell else None,
-            text=(
-                f"In the probe batch the most frequent class stands {ratio:.3g} to 1 against the rarest, "
-                f"of whose examples {rate[-1]:.0%} are missed in the end."
-            ),
-        ),
-        **_IMBALANCE,
-    )
-
-
-def _of_two_classes(log: Log, largest_ratio: float) -> Iterator[Finding]:
-    share = float(np.nanmean(column(log, "target_mean")))
-    ratio = max(share, 1 - share) / min(share, 1 - share)
-    if ratio <= largest_ratio:
-        return
-    onset = begins_to_last(_always_the_same(log, rare_is_one=share < 0.5), least=5)
-    is_neglected = onset is not None and onset <= len(column(log, "target_mean")) / 2
-    yield Finding(
-        rule="class_imbalance",
-        severity="warning" if is_neglected else "note",
-        layer=None,
-        onset_step=int(log.series("target_mean").steps[onset or 0]),
-        evidence=Evidence(
-            series="target_mean",
-            value=ratio,
-            band=f"at most {largest_ratio:g} to 1",
-            readings=len(column(log, "target_mean")),
-            last_healthy_step=None,
-            text=(
-                f"The classes stand {ratio:.3g} to 1 over all recorded batches"
-                + (", and the rare one is predicted for no example any more." if is_neglected else ".")
-            ),
-        ),
-        **_IMBALANCE,
-    )
-
-
-_IMBALANCE: Any = {
-    "why": "Always naming the frequent class is nearly as good a guess as learning the difference.",
-    "fix": "Weight the loss by inverse frequency or draw batches evenly, and set the last bias to the log odds.",
-    "confidence": 0.8,
-    "references": ("Thresholds: Amazon SageMaker Debugger, ClassImbalance",),
-}
-
-
-def _always_the_same(log: Log, rare_is_one: bool) -> np.ndarray:
-    """Readings at which no prediction lies on the rare class's side."""
-    head = head_of(log)
-    middle = 0.5 if head is not None and head.kind in ("Sigmoid", "Hardsigmoid") else 0.0
-    if rare_is_one:
-        return np.asarray(column(log, "prediction_max") < middle)
-    return np.asarray(column(log, "prediction_min") > middle)
-
-
-@rule(LOSSES, ACCURACIES, "target_max")
-def label_corruption(log: Log, *, largest_lift: float, least_progress: float) -> Iterator[Finding]:
-    """A classifier that learns its training set while validation stays at chance."""
-    classes, outcome = class_count(log), Outcome.of(log)
-    validation = validation_of(log, ACCURACIES)
-    if classes is None or outcome is None or validation is None or len(validation.steps) < 3:
-        return
-    best = float(np.max(validation.values))
-    if outcome.progress < least_progress or best > largest_lift / classes:
-        return
-    yield Finding(
-        rule="label_corruption",
-        severity="warning",
-        layer=None,
-        onset_step=int(validation.steps[0]),
-        evidence=Evidence(
-            series=validation.name,
-            value=best,
-            band=f"above {largest_lift / classes:.3g}, {largest_lift:g} times chance",
-            readings=len(validation.steps),
-            last_healthy_step=None,
-            text=(
-                f"{outcome.progress:.0%} of the training loss is gone, yet the best validation accuracy is "
-                f"{best:.1%}; chance among {classes} classes has {1 / classes:.1%}."
-            ),
-        ),
-        why="The network memorises: what it learns of the training labels says nothing about other examples.",
-        fix=(
-            "Check that inputs and labels are shuffled together, in training and in validation, "
-            "and look at a few pairs by eye."
-        ),
-        confidence=0.7,
-        references=("Zhang et al., Understanding deep learning requires rethinking generalization, 2017",),
-    )

@@ -26,6 +26,14 @@ def loss_series(log: Log) -> Series | None:
     return Series(series.name, series.axis, series.steps[heard], series.columns, series.values[heard])
 
 
+def _is_heard(log: Log, series: Series) -> NDArray[np.bool_]:
+    """Where the loss was heard at all: in evaluation mode it is not, which is no loss beyond all numbers."""
+    if "activation_non_finite_count" not in log:
+        return np.ones(len(series.steps), bool)
+    counts = log.series("activation_non_finite_count").at(series.steps)
+    return np.isfinite(series.values[:, 0]) | np.isfinite(counts).any(axis=1)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """The training loss, judged.
@@ -48,9 +56,11 @@ class Outcome:
         series = loss_series(log)
         if series is None or not np.isfinite(series.values).any():
             return None
-        loss = np.where(np.isfinite(series.values[:, 0]), series.values[:, 0], np.inf)
+        heard = _is_heard(log, series)
+        values = series.values[heard, 0]
+        loss = np.where(np.isfinite(values), values, np.inf)
         width = int(np.clip(len(loss) // 20, 1, 25))
-        return cls(series.name, series.steps, loss, smoothed(loss, width))
+        return cls(series.name, series.steps[heard], loss, smoothed(loss, width))
 
     @cached_property
     def initial(self) -> float:

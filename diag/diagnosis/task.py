@@ -5,8 +5,10 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from diag.diagnosis.findings import Severity
 from diag.diagnosis.outcome import Outcome
 from diag.diagnosis.rules import NotAssessableError
+from diag.diagnosis.validation import VALIDATION_LOSSES, validation_of
 from diag.events import Criterion, Layer
 from diag.log import Log
 
@@ -128,7 +130,8 @@ def guess_loss(log: Log) -> float | None:
     if guess is not None:
         return guess
     if is_squared_error(log):
-        return float(np.median(column(log, "target_std") ** 2))
+        # Where batches differ in their mean, that is part of the variance too.
+        return float(np.nanmean(column(log, "target_std") ** 2) + np.nanvar(column(log, "target_mean")))
     return None
 
 
@@ -150,3 +153,37 @@ def is_impaired(log: Log, step: int | None = None, share: float = 0.9) -> bool:
     guess = guess_loss(log)
     is_a_guess = guess is not None and not outcome.final < share * guess
     return outcome.has_learned_little() or is_a_guess or (step is not None and outcome.is_hurt_after(step))
+
+
+def training_left(log: Log) -> float | None:
+    """Share of a guess's loss that is left in the end on the training set; None where no loss is known."""
+    outcome = Outcome.of(log)
+    guess = _guess(log)
+    return outcome.final / guess if outcome is not None and guess else None
+
+
+def _guess(log: Log) -> float:
+    """What a guess costs; where that is not known, the first loss. Zero without any."""
+    outcome = Outcome.of(log)
+    return guess_loss(log) or (abs(outcome.initial) if outcome is not None else 0.0)
+
+
+def shortfall(log: Log) -> float | None:
+    """The same on the training or on the validation set, whichever is more."""
+    left, validation = training_left(log), validation_of(log, VALIDATION_LOSSES)
+    if left is None or validation is None or not len(validation.values):
+        return left
+    return max(left, float(np.median(validation.values[-3:])) / _guess(log))
+
+
+def severity_of(log: Log, step: int | None = None) -> Severity:
+    """How grave something odd is: by what became of the training."""
+    if is_impaired(log, step):
+        return "fault"
+    return "warning" if is_short(log) else "note"
+
+
+def is_short(log: Log, share: float = 0.15) -> bool:
+    """Whether the training leaves much to be desired: enough for what is odd in any case to be worth a warning."""
+    left = shortfall(log)
+    return left is not None and not left <= share

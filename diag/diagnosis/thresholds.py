@@ -46,6 +46,9 @@ THRESHOLDS: Mapping[str, Mapping[str, Threshold]] = {
     },
     "learning_rate_too_low": {
         "least_ratio": Threshold(1e-4, DEEPCHECKER),
+        "least_of_peak": Threshold(0.05, OURS),
+        "faint_ratio": Threshold(6e-4, f"{OURS}; CS231n calls 1e-3 healthy"),
+        "most_left": Threshold(0.35, f"{OURS}; in losses of a guess"),
     },
     "bad_initialization": {
         "least_gain": Threshold(0.1, f"{OURS}; He's is 1.41, PyTorch's own 0.58"),
@@ -65,13 +68,20 @@ THRESHOLDS: Mapping[str, Mapping[str, Threshold]] = {
         "largest_size": Threshold(10.0, OURS),
         "least_explained": Threshold(0.1, OURS),
     },
+    "unshuffled_data": {
+        "least_share": Threshold(0.25, OURS),
+        "least_correlation": Threshold(0.5, OURS),
+    },
     "class_imbalance": {
         "largest_ratio": Threshold(10.0, f"{SAGEMAKER}, ClassImbalance"),
         "most_missed": Threshold(0.7, f"{SAGEMAKER}, ClassImbalance"),
+        "least_perplexity": Threshold(0.6, f"{OURS}; {DEEPCHECKER} has 0.5 of the number of classes"),
     },
     "label_corruption": {
         "largest_lift": Threshold(1.5, OURS),
         "least_progress": Threshold(0.3, OURS),
+        "least_passed_on": Threshold(0.05, OURS),
+        "largest_gap": Threshold(0.2, f"{OURS}; in losses of a guess"),
     },
     "constant_output": {
         "least_spread": Threshold(1e-3, OURS),
@@ -109,24 +119,31 @@ THRESHOLDS: Mapping[str, Mapping[str, Threshold]] = {
         "window": Threshold(20, OURS),
     },
     "overfitting": {
-        "largest_rise": Threshold(0.1, f"{SAGEMAKER}, Overfit"),
+        "largest_rise": Threshold(0.15, f"{OURS}; {SAGEMAKER}, Overfit, has 0.1"),
+        "least_rise": Threshold(0.1, f"{OURS}; in losses of a guess"),
         "least_after": Threshold(3, OURS),
     },
     "underfitting": {
         "largest_gap": Threshold(0.1, f"{SAGEMAKER}, Overfit, turned round"),
         "least_share": Threshold(0.5, OURS),
+        "hopeless_classes": Threshold(0.6, OURS),
+        "hopeless_numbers": Threshold(0.8, f"{OURS}; much of a number may be noise"),
     },
     "weight_blow_up": {
         "largest_growth": Threshold(10.0, "torchmortem 2026"),
     },
     "over_regularized": {
         "least_left": Threshold(0.5, OURS),
+        "largest_dropout": Threshold(
+            0.55, "Schoop et al., UMLAUT, CHI 2021: above a half, and what estimates err by"
+        ),
     },
     "epsilon_dominates": {
         "largest_multiple": Threshold(10.0, "Wortsman et al., Small-scale proxies, 2023, as read by us"),
     },
     "clipping_always_active": {
         "largest_share": Threshold(0.9, OURS),
+        "largest_scatter": Threshold(1e-3, f"{OURS}; what is clipped to one norm has that norm"),
     },
     "edge_of_stability": {
         "least": Threshold(0.7, "torchmortem 2026: within 30 % of the threshold"),

@@ -1,7 +1,6 @@
-"""Weights that grow without end, or are held too small to learn."""
+"""Weights that grow without end."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +9,7 @@ from diag.diagnosis.findings import Evidence, Finding
 from diag.diagnosis.outcome import LOSSES
 from diag.diagnosis.persistence import begins_to_last, last_healthy
 from diag.diagnosis.rules import rule
-from diag.diagnosis.task import is_impaired
+from diag.diagnosis.task import severity_of
 from diag.log import Log
 
 
@@ -27,7 +26,7 @@ def weight_blow_up(log: Log, *, largest_growth: float) -> Iterator[Finding]:
     onset, step = onsets[name], int(steps[onsets[name]])
     yield Finding(
         rule="weight_blow_up",
-        severity="fault" if is_impaired(log, step) else "note",
+        severity=severity_of(log, step),
         layer=next(parameter.layer for parameter in log.model.parameters if parameter.name == name),
         onset_step=step,
         evidence=Evidence(
@@ -48,42 +47,6 @@ def weight_blow_up(log: Log, *, largest_growth: float) -> Iterator[Finding]:
     )
 
 
-@rule("weight_norm", LOSSES)
-def over_regularized(log: Log, *, least_left: float) -> Iterator[Finding]:
-    """Weights that shrink to a fraction of what they were, and a loss that stays high."""
-    growth = growths(log)
-    if not growth:
-        return
-    typical = np.median(np.stack(list(growth.values())), axis=0)
-    onset = begins_to_last(typical < least_left)
-    if onset is None or not is_impaired(log):
-        return
-    steps = log.series("weight_norm").steps
-    decay = max((_decay(optimizer.hyperparameters) for optimizer in log.model.optimizers), default=0.0)
-    # The pull is there from the first step on, whenever the weights have yielded to it.
-    yield Finding(
-        rule="over_regularized",
-        severity="fault",
-        layer=None,
-        onset_step=int(steps[0]),
-        evidence=Evidence(
-            series="weight_norm",
-            value=float(typical[-1]),
-            band=f"at least {least_left:g} of the first",
-            readings=len(steps) - onset,
-            last_healthy_step=last_healthy(steps, onset),
-            text=(
-                f"The typical weight matrix shrinks to {typical[-1]:.2g} of its first norm, below {least_left:g} "
-                f"since step {steps[onset]}" + (f", under a weight decay of {decay:g}." if decay else ".")
-            ),
-        ),
-        why="The penalty pulls harder than the data: weights go to zero and take what was learned with them.",
-        fix="Divide the weight decay, or the penalty in the loss, by ten or more.",
-        confidence=0.85 if decay else 0.6,
-        references=("Ben Braiek and Khomh, TheDeepChecker, TOSEM 2022: over-regularisation",),
-    )
-
-
 def growths(log: Log) -> dict[str, NDArray[np.float64]]:
     """By weight matrix that does not start at zero, its norm over the first."""
     norms = log.series("weight_norm")
@@ -91,8 +54,3 @@ def growths(log: Log) -> dict[str, NDArray[np.float64]]:
     return {
         name: norms.column(name) / norms.column(name)[0] for name in matrices if norms.column(name)[0] > 0
     }
-
-
-def _decay(hyperparameters: Mapping[str, Any]) -> float:
-    value = hyperparameters.get("weight_decay", 0.0)
-    return float(value) if isinstance(value, int | float) else 0.0

@@ -85,9 +85,24 @@ def test_a_rare_class_matters_where_it_is_never_predicted(found, share, largest,
         assert finding.evidence.value == pytest.approx(19)
 
 
-def test_without_class_counts_an_imbalance_among_many_classes_is_not_assessed(log_of):
-    series = {**LEARNS, **of_classes(10), **summary("prediction", max=1.0, min=-1.0)}
+def test_of_numbers_no_imbalance_is_assessed(log_of):
+    targets = summary("target", mean=0.3, std=1.0, min=-2.0, max=2.0)
+    series = {**LEARNS, **targets, **summary("prediction", max=1.0, min=-1.0)}
     assert "no class counts" in diag.diagnose(log_of(series)).not_assessed["class_imbalance"]
+
+
+@pytest.mark.parametrize(
+    ("shares", "severity"),
+    [([0.1] * 10, None), ([0.91, *[0.01] * 9], "warning"), ([0.3, 0.2, *[0.0625] * 8], None)],
+    ids=["even", "one_of_all", "two_of_ten"],
+)
+def test_the_moments_of_the_targets_tell_of_one_class_that_has_nearly_all(found, shares, severity):
+    classes = np.arange(10)
+    mean = shares @ classes
+    targets = summary("target", mean=mean, std=np.sqrt(shares @ classes**2 - mean**2), min=0.0, max=9.0)
+    predictions = summary("prediction", max=1.0, min=-1.0)
+    finding = found("class_imbalance", {**STUCK, **targets, **predictions})
+    assert (finding.severity if finding else None) == severity
 
 
 @pytest.mark.parametrize(
