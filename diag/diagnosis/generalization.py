@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from diag.diagnosis.findings import Evidence, Finding, Severity
 from diag.diagnosis.outcome import LOSSES, Outcome
 from diag.diagnosis.rules import rule
-from diag.diagnosis.task import guess_loss
+from diag.diagnosis.task import class_count, guess_loss
 from diag.diagnosis.validation import ACCURACIES, VALIDATION_LOSSES, validation_of
 from diag.log import Log
 
@@ -16,7 +16,7 @@ LEAST_EVALUATIONS = 6
 
 
 @rule(LOSSES, VALIDATION_LOSSES)
-def overfitting(log: Log, *, largest_rise: float, least_after: float) -> Iterator[Finding]:
+def overfitting(log: Log, *, largest_rise: float, least_rise: float, least_after: float) -> Iterator[Finding]:
     """A validation loss that has passed its best and climbs, while the training loss goes on falling."""
     outcome, validation = Outcome.of(log), validation_of(log, VALIDATION_LOSSES)
     if outcome is None or validation is None or len(validation.steps) < LEAST_EVALUATIONS:
@@ -24,7 +24,9 @@ def overfitting(log: Log, *, largest_rise: float, least_after: float) -> Iterato
     values = validation.values[:, 0]
     best = int(np.argmin(values))
     final = float(np.median(values[-3:]))
-    if len(values) - 1 - best < least_after or not _has_risen(values, best, final, largest_rise):
+    # A loss that is practically zero may double and mean nothing.
+    least = max(largest_rise * abs(values[best]), least_rise * (guess_loss(log) or 0.0))
+    if len(values) - 1 - best < least_after or not _has_risen(values, best, final, least):
         return
     step = int(validation.steps[best])
     if not outcome.final < _loss_around(outcome, step):
@@ -52,10 +54,10 @@ def overfitting(log: Log, *, largest_rise: float, least_after: float) -> Iterato
     )
 
 
-def _has_risen(values: NDArray[np.float64], best: int, final: float, largest_rise: float) -> bool:
-    """Whether the end lies above the best by more than a share, and more than evaluations flicker."""
+def _has_risen(values: NDArray[np.float64], best: int, final: float, least: float) -> bool:
+    """Whether the end lies above the best by more than a number, and more than evaluations flicker."""
     flicker = float(np.median(np.abs(np.diff(values)))) if len(values) > 1 else 0.0
-    return bool(final - values[best] > max(largest_rise * abs(values[best]), 3 * flicker))
+    return bool(final - values[best] > max(least, 3 * flicker))
 
 
 def _loss_around(outcome: Outcome, step: int) -> float:
@@ -67,26 +69,29 @@ def _severity(log: Log, values: NDArray[np.float64], final: float) -> Severity:
     accuracy = validation_of(log, ACCURACIES)
     if accuracy is not None and len(accuracy.steps) >= 3:
         # A classifier may grow too sure of itself, and still name as many classes right as ever.
-        kept = float(np.median(accuracy.values[-3:])) >= float(np.max(accuracy.values)) - 0.01
-        if kept:
+        lost = float(np.max(accuracy.values) - np.median(accuracy.values[-3:]))
+        if lost <= 0.02:
             return "note"
     return "fault" if final > values[0] else "warning"
 
 
 @rule(LOSSES, VALIDATION_LOSSES, "target_max")
-def underfitting(log: Log, *, largest_gap: float, least_share: float) -> Iterator[Finding]:
+def underfitting(
+    log: Log, *, largest_gap: float, least_share: float, hopeless_classes: float, hopeless_numbers: float
+) -> Iterator[Finding]:
     """Training and validation loss alike, and both still most of the way up at a guess."""
     outcome, validation = Outcome.of(log), validation_of(log, VALIDATION_LOSSES)
     guess = guess_loss(log)
     if outcome is None or validation is None or guess is None or len(validation.steps) < LEAST_EVALUATIONS:
         return
     final = float(np.median(validation.values[-3:, 0]))
+    hopeless = hopeless_classes if class_count(log) else hopeless_numbers
     is_alike = abs(final - outcome.final) <= largest_gap * guess
     if not is_alike or not outcome.final > least_share * guess or outcome.has_learned_little(0.05):
         return
     yield Finding(
         rule="underfitting",
-        severity="note",
+        severity="warning" if min(outcome.final, final) > hopeless * guess else "note",
         layer=None,
         onset_step=None,
         evidence=Evidence(

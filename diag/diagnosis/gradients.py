@@ -8,6 +8,7 @@ from diag.diagnosis.findings import Evidence, Finding
 from diag.diagnosis.outcome import Outcome
 from diag.diagnosis.persistence import begins_to_last, last_healthy
 from diag.diagnosis.rules import rule
+from diag.diagnosis.task import severity_of
 from diag.log import Log, Series
 
 
@@ -23,12 +24,10 @@ def vanishing_gradients(log: Log, *, least_ratio: float, least_norm: float) -> I
     if onset is None:
         return
     step = int(layers.steps[onset])
-    outcome = Outcome.of(log)
-    is_hurt = outcome is not None and (outcome.has_learned_little() or outcome.is_hurt_after(step))
     value = float(np.median(ratio[onset:]))
     yield Finding(
         rule="vanishing_gradients",
-        severity="fault" if is_hurt else "note",
+        severity=severity_of(log, step),
         layer=layers.columns[0],
         onset_step=step,
         evidence=Evidence(

@@ -9,7 +9,7 @@ from diag.diagnosis.findings import Evidence, Finding
 from diag.diagnosis.outcome import LOSSES, Outcome
 from diag.diagnosis.persistence import begins_to_last, last_healthy
 from diag.diagnosis.rules import rule
-from diag.diagnosis.task import class_count, column, head_of, is_impaired
+from diag.diagnosis.task import class_count, column, head_of, is_impaired, is_short, severity_of
 from diag.log import Log
 
 INFINITE = math.inf
@@ -25,6 +25,8 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "ReLU6": (0.0, 6.0),
     "Softplus": (0.0, INFINITE),
 }
+BOUNDED = ("Sigmoid", "Hardsigmoid")
+SQUARES = ("MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss")
 PREDICTIONS = ("prediction_min", "prediction_max", "prediction_mean", "prediction_std")
 
 
@@ -39,10 +41,9 @@ def constant_output(log: Log, *, least_spread: float) -> Iterator[Finding]:
     if onset is None:
         return
     step = int(series.steps[onset])
-    is_hurt = is_impaired(log, step)
     yield Finding(
         rule="constant_output",
-        severity="fault" if is_hurt else "note",
+        severity=severity_of(log, step),
         layer=None,
         onset_step=step,
         evidence=Evidence(
@@ -99,7 +100,7 @@ def head_loss_mismatch(log: Log, *, margin: float) -> Iterator[Finding]:
     head = head_of(log)
     if head is None:
         return
-    found = _one_unit(log) or _negative_loss(log) or _out_of_range(log, margin)
+    found = _one_unit(log) or _negative_loss(log) or _out_of_range(log, margin) or _distance_of_classes(log)
     if found is None:
         return
     series, value, band, readings, text, fix = found
@@ -174,6 +175,28 @@ def _out_of_range(log: Log, margin: float) -> Mismatch | None:
     return "target_max", float(np.max(beyond)), where, int(np.count_nonzero(outside)), text, fix
 
 
+def _distance_of_classes(log: Log) -> Mismatch | None:
+    """A distance as the loss of classes that are written as ones among zeros, in a training that leaves much to do."""
+    head = head_of(log)
+    if (
+        head is None
+        or not any(criterion.kind in SQUARES for criterion in log.model.criteria)
+        or not is_short(log)
+    ):
+        return None
+    outputs, mean = math.prod(head.output_shape), column(log, "target_mean")
+    least, most = column(log, "target_min"), column(log, "target_max")
+    is_one_of_many = outputs > 2 and np.all(least == 0) and np.all(most == 1)
+    if not is_one_of_many or not np.allclose(mean, 1 / outputs, atol=1e-3 / outputs):
+        return None
+    kind = log.model.criteria[0].kind
+    text = (
+        f"Each target is a one among {outputs - 1} zeros, a class, and the loss, {kind}, measures a distance."
+    )
+    fix = "Use CrossEntropyLoss, on the scores themselves and on class indices."
+    return "target_mean", float(np.median(mean)), "numbers that are not classes", len(mean), text, fix
+
+
 def _speaks_last(log: Log, kind: str) -> bool:
     """Whether the predictions keep to the range of that kind, as its output would."""
     low, high = RANGES[kind]
@@ -217,6 +240,11 @@ def redundant_softmax(log: Log, *, tolerance: float) -> Iterator[Finding]:
     )
 
 
+def _asks_for_scores(log: Log) -> bool:
+    """Whether the criterion is one that makes probabilities of scores by itself."""
+    return any(criterion.kind == "CrossEntropyLoss" for criterion in log.model.criteria)
+
+
 Bounds = tuple[np.ndarray, np.ndarray, str]
 
 
@@ -226,11 +254,15 @@ def _bounds(log: Log, tolerance: float) -> Bounds | None:
     if np.min(least) < 0 or np.max(most) > 1 + 1e-6:
         return None
     classes = class_count(log)
+    head = head_of(log)
+    if classes is not None and _asks_for_scores(log) and head is not None and head.kind in BOUNDED:
+        # The right class at 1 and all others at 0, and the other way round.
+        floor, ceiling = math.log(1 + (classes - 1) / math.e), math.log(1 + (classes - 1) * math.e)
+        return np.full_like(mean, floor), np.full_like(mean, ceiling), "numbers from 0 to 1"
     if classes is not None and np.allclose(mean, 1 / classes, atol=1e-3 / classes):
         # The right class at 1 and all others at 0, and the wrong one at 1.
         floor, ceiling = math.log(1 + (classes - 1) / math.e), math.log(math.e + classes - 1)
         return np.full_like(mean, floor), np.full_like(mean, ceiling), "probabilities that sum to 1"
-    head = head_of(log)
     if head is None or head.kind != "Sigmoid" or np.max(column(log, "target_max")) > 1:
         return None
     # Predictions as far apart as these would give a smaller loss if they were taken for what they are.

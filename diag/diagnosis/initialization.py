@@ -15,14 +15,14 @@ from diag.diagnosis.task import (
     from_the_start,
     guess_of_classes,
     head_of,
-    is_impaired,
+    severity_of,
     starts_badly,
 )
 from diag.events import Parameter
 from diag.log import Log
 
 # Layers whose weights are drawn to the scale of what comes in.
-SCALED_BY_FAN_IN = ("Linear", "Conv", "Bilinear")
+SCALED_BY_FAN_IN = ("Linear", "Conv", "Bilinear", "MultiheadAttention")
 
 
 @rule("weight_norm", LOSSES)
@@ -40,10 +40,9 @@ def bad_initialization(log: Log, *, least_gain: float, largest_gain: float) -> I
     if not outside:
         return
     worst = max(outside, key=lambda name: abs(math.log(outside[name])))
-    is_hurt = is_impaired(log) or starts_badly(log)
     yield Finding(
         rule="bad_initialization",
-        severity="fault" if is_hurt else "note",
+        severity="fault" if starts_badly(log) else severity_of(log),
         layer=_owner(log, worst).layer,
         onset_step=0,
         evidence=Evidence(
@@ -96,9 +95,10 @@ def symmetric_initialization(log: Log, *, largest_stable_rank: float) -> Iterato
     matrices = [
         p for p in log.model.parameters if p.name in norms.columns and min((*p.shape[:2], 0)[:2]) >= 2
     ]
-    stuck = {p.name: 0.0 for p in matrices if not np.any(norms.column(p.name) > 0)}
+    stuck = {p.name: 0.0 for p in matrices if np.all(norms.column(p.name) == 0)}
     alike = stuck or _of_rank_one(log, matrices, largest_stable_rank) or _of_one_score(log, matrices)
-    if not alike or not is_impaired(log):
+    severity = severity_of(log)
+    if not alike or severity == "note":
         return
     first = next(iter(alike))
     if stuck:
@@ -109,7 +109,7 @@ def symmetric_initialization(log: Log, *, largest_stable_rank: float) -> Iterato
         what = f"At step 0 {first!r} gives every class the same score, though examples differ"
     yield Finding(
         rule="symmetric_initialization",
-        severity="fault",
+        severity=severity,
         layer=_owner(log, first).layer,
         onset_step=0,
         evidence=Evidence(
@@ -163,11 +163,13 @@ def wrong_initial_loss(log: Log, *, largest_excess: float) -> Iterator[Finding]:
     excess = outcome.initial / guess - 1
     if excess <= largest_excess:
         return
+    # A batch of few examples may be hard by chance; the next one is not.
+    is_lasting = float(np.median(outcome.loss[:3])) > (1 + largest_excess) * guess
     end = begins_to_last(outcome.smooth <= guess, least=1)
     wasted = len(outcome.loss) if end is None else end
     yield Finding(
         rule="wrong_initial_loss",
-        severity="warning" if starts_badly(log) else "note",
+        severity="warning" if is_lasting and starts_badly(log) else "note",
         layer=None,
         onset_step=0,
         evidence=Evidence(

@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from diag.diagnosis.findings import Evidence, Finding
 from diag.diagnosis.outcome import LOSSES, Outcome
-from diag.diagnosis.persistence import last_healthy, lasting
+from diag.diagnosis.persistence import begins_to_last, last_healthy
 from diag.diagnosis.rules import rule
 from diag.diagnosis.stability import sharpness_name, sharpness_over_threshold
-from diag.diagnosis.task import is_impaired
+from diag.diagnosis.task import is_impaired, is_short, training_left
 from diag.log import Log
 
 WINDOW = 10
@@ -29,7 +29,7 @@ def learning_rate_too_high(
     found = _too_long(log, outcome, steps, ratio, largest_ratio, largest_leap)
     found = found or _too_sharp(log, outcome, largest_sharpness)
     if found is None:
-        yield from _merely_high(steps, ratio, largest_ratio)
+        yield from _diverged(outcome) or _merely_high(steps, ratio, largest_ratio)
         return
     step, evidence = found
     yield Finding(
@@ -81,6 +81,7 @@ def _too_long(
         return None
     if leaps[index] >= largest_leap:
         return int(steps[index]), _leap(steps, ratio, leaps, index, largest_leap)
+    index = _first_of_row(ratio > largest_ratio, index)
     return int(steps[index]), _long_update(steps, ratio, index, largest_ratio)
 
 
@@ -105,17 +106,26 @@ def _too_sharp(log: Log, outcome: Outcome, largest: float) -> tuple[int, Evidenc
 
 
 @rule("update_ratio", LOSSES)
-def learning_rate_too_low(log: Log, *, least_ratio: float) -> Iterator[Finding]:
-    """Updates below a ten-thousandth of the weights, and a loss that has hardly fallen."""
+def learning_rate_too_low(
+    log: Log, *, least_ratio: float, least_of_peak: float, faint_ratio: float, most_left: float
+) -> Iterator[Finding]:
+    """Updates far too small for a loss that has hardly fallen, or a schedule that takes the rate away too soon."""
+    decayed = _decayed(log, least_of_peak)
+    if decayed is not None:
+        yield decayed
+        return
     outcome = Outcome.of(log)
-    yield from _set_to_zero(log)
     steps, ratio = typical_update_ratio(log)
     known = ratio[np.isfinite(ratio)]
     if outcome is None or len(known) < LEAST_READINGS or not _has_gradient(log):
         return
     value = float(np.median(known))
     # What has died, or lies in ruins, hardly moves either; too low a rate is so from the start.
-    if not max(value, np.median(known[:LEAST_READINGS])) < least_ratio or outcome.best_progress >= 0.2:
+    typical = max(value, float(np.median(known[:LEAST_READINGS])))
+    is_stuck = typical < least_ratio and outcome.best_progress < 0.2
+    left = training_left(log)
+    is_slow = typical < faint_ratio and left is not None and left > most_left and not outcome.is_settled()
+    if not is_stuck and not is_slow:
         return
     yield Finding(
         rule="learning_rate_too_low",
@@ -125,8 +135,8 @@ def learning_rate_too_low(log: Log, *, least_ratio: float) -> Iterator[Finding]:
         evidence=Evidence(
             series="update_ratio",
             value=value,
-            band=f"at least {least_ratio:g}",
-            readings=int(np.count_nonzero(ratio < least_ratio)),
+            band=f"at least {least_ratio if is_stuck else faint_ratio:g}",
+            readings=int(np.count_nonzero(ratio < faint_ratio)),
             last_healthy_step=None,
             text=(
                 f"The median update is {value:.2g} of its weight over the whole run (a healthy one is about 0.001), "
@@ -143,34 +153,45 @@ def learning_rate_too_low(log: Log, *, least_ratio: float) -> Iterator[Finding]:
     )
 
 
-def _set_to_zero(log: Log) -> Iterator[Finding]:
-    """A learning rate that a schedule has brought to exactly 0 long before the end."""
-    if "learning_rate" not in log:
-        return
-    series = log.series("learning_rate").known()
-    spell = lasting(series.values[:, 0] == 0, series.steps, LEAST_READINGS)
-    if spell is None or not 0 < spell.start <= 0.75 * len(series.steps) or not is_impaired(log):
-        return
-    yield Finding(
-        rule="learning_rate_too_low",
-        severity="warning",
-        layer=None,
-        onset_step=spell.step,
-        evidence=Evidence(
-            series="learning_rate",
-            value=0.0,
-            band="above 0",
-            readings=spell.readings,
-            last_healthy_step=spell.last_healthy_step,
-            text=f"From step {spell.step} to the end the learning rate is exactly 0, and little is learned by then.",
-        ),
-        why="The schedule is over and the training is not: no step moves a weight any more.",
-        fix="Give the schedule as many steps as the training has; it may count batches where epochs were meant.",
-        confidence=0.9,
-        references=(
-            "Karpathy, A Recipe for Training Neural Networks, 2019: do not trust learning rate decay defaults",
-        ),
-    )
+def _first_of_row(is_long: NDArray[np.bool_], index: int) -> int:
+    """The first long update of those that led up to one after which the loss got worse."""
+    before = np.flatnonzero(is_long[max(index - WINDOW, 0) : index + 1])
+    return max(index - WINDOW, 0) + int(before[0])
+
+
+def _diverged(outcome: Outcome) -> list[Finding]:
+    """A loss that had come down by far and is lost again, in steps that are not even long: they add up."""
+    if not (outcome.has_slipped_back(0.3) and outcome.best_progress >= 0.5) or not np.isfinite(outcome.final):
+        return []
+    best = int(np.argmin(outcome.smooth))
+    halfway = outcome.smooth[best] + 0.5 * (outcome.final - outcome.smooth[best])
+    onset = begins_to_last(outcome.smooth >= halfway, least=1)
+    if onset is None:
+        return []
+    step = int(outcome.steps[onset])
+    return [
+        Finding(
+            rule="learning_rate_too_high",
+            severity="fault",
+            layer=None,
+            onset_step=step,
+            evidence=Evidence(
+                series=outcome.name,
+                value=outcome.final,
+                band=f"near the best, {outcome.smooth[best]:.4g}",
+                readings=len(outcome.loss) - onset,
+                last_healthy_step=last_healthy(outcome.steps, onset),
+                text=(
+                    f"The loss was {outcome.smooth[best]:.4g} at step {outcome.steps[best]} and is "
+                    f"{outcome.final:.4g} in the end, after {outcome.initial:.4g} at the start: it is lost again."
+                ),
+            ),
+            why="Steps that overshoot throw the weights out of the valley that they had found.",
+            fix="Lower the learning rate or the momentum, or clip the gradient's norm.",
+            confidence=0.5,
+            references=("Ben Braiek and Khomh, TheDeepChecker, TOSEM 2022: diverging loss",),
+        )
+    ]
 
 
 def _leap(
@@ -270,3 +291,39 @@ def _has_gradient(log: Log) -> bool:
     if "gradient_norm" not in log.names["network"]:
         return False
     return bool(np.median(log.series("gradient_norm", of="network").values) > 0)
+
+
+def _decayed(log: Log, least_of_peak: float) -> Finding | None:
+    """A rate that is a small fraction of its peak for most of the run, while much is left to be learned."""
+    if "learning_rate" not in log or not is_short(log):
+        return None
+    series = log.series("learning_rate")
+    rate = series.values[:, 0]
+    low = rate < least_of_peak * np.nanmax(rate)
+    onset = begins_to_last(low)
+    if onset is None or onset > len(rate) / 2:
+        return None
+    step = int(series.steps[onset])
+    return Finding(
+        rule="learning_rate_too_low",
+        severity="warning",
+        layer=None,
+        onset_step=step,
+        evidence=Evidence(
+            series="learning_rate",
+            value=float(rate[-1]),
+            band=f"at least {least_of_peak:g} of its peak over the first half of the run",
+            readings=len(rate) - onset,
+            last_healthy_step=last_healthy(series.steps, onset),
+            text=(
+                f"Since step {step}, before the middle of the run, the learning rate is below {least_of_peak:g} of its "
+                f"peak, {np.nanmax(rate):.3g}; in the end it is {rate[-1]:.2g}."
+            ),
+        ),
+        why="What is left to be learned is waited for with steps that move hardly anything.",
+        fix="Let the schedule last as long as the run: see whether it is stepped by batch where it counts epochs.",
+        confidence=0.8,
+        references=(
+            "Karpathy, A Recipe for Training Neural Networks, 2019: do not trust learning rate decay defaults",
+        ),
+    )

@@ -8,7 +8,7 @@ from diag.diagnosis.findings import Evidence, Finding
 from diag.diagnosis.outcome import LOSSES
 from diag.diagnosis.persistence import begins_to_last, last_healthy
 from diag.diagnosis.rules import rule
-from diag.diagnosis.task import is_impaired
+from diag.diagnosis.task import is_short
 from diag.log import Log
 
 # Optimisers that divide by the root of a mean square plus an epsilon.
@@ -35,7 +35,7 @@ def epsilon_dominates(log: Log, *, largest_multiple: float) -> Iterator[Finding]
     step = int(series.steps[onset])
     yield Finding(
         rule="epsilon_dominates",
-        severity="warning" if is_impaired(log) else "note",
+        severity="warning" if is_short(log) else "note",
         layer=None,
         onset_step=step,
         evidence=Evidence(
@@ -58,9 +58,12 @@ def epsilon_dominates(log: Log, *, largest_multiple: float) -> Iterator[Finding]
     )
 
 
-@rule("gradient_norm_before_clipping", "network/gradient_norm", LOSSES)
-def clipping_always_active(log: Log, *, largest_share: float) -> Iterator[Finding]:
+@rule("network/gradient_norm", LOSSES)
+def clipping_always_active(log: Log, *, largest_share: float, largest_scatter: float) -> Iterator[Finding]:
     """Gradients that are clipped at nearly every step."""
+    if "gradient_norm_before_clipping" not in log:
+        yield from _of_one_norm(log, largest_share, largest_scatter)
+        return
     series = log.series("gradient_norm_before_clipping")
     before = series.values[:, 0]
     after = log.series("gradient_norm", of="network").at(series.steps)[:, 0]
@@ -71,7 +74,7 @@ def clipping_always_active(log: Log, *, largest_share: float) -> Iterator[Findin
     factor = float(np.median(after[known] / before[known]))
     yield Finding(
         rule="clipping_always_active",
-        severity="warning" if factor < 0.1 and is_impaired(log) else "note",
+        severity="warning" if factor < 0.1 and is_short(log) else "note",
         layer=None,
         onset_step=int(series.steps[known][np.argmax(is_clipped)]),
         evidence=Evidence(
@@ -88,5 +91,33 @@ def clipping_always_active(log: Log, *, largest_share: float) -> Iterator[Findin
         why="Every step then has the same length, whatever the slope: the threshold has become the learning rate.",
         fix="Raise the threshold to about the typical norm, and find out why gradients are large.",
         confidence=0.6,
+        references=("Pascanu et al., On the difficulty of training recurrent neural networks, 2013",),
+    )
+
+
+def _of_one_norm(log: Log, largest_share: float, largest_scatter: float) -> Iterator[Finding]:
+    """Where the norm before clipping was not heard: one that is the same to the last digits is the threshold."""
+    series = log.series("gradient_norm", of="network")
+    norm = series.values[:, 0]
+    middle = float(np.nanmedian(norm)) if np.isfinite(norm).any() else 0.0
+    is_clipped = np.abs(norm - middle) <= largest_scatter * middle
+    if len(norm) < 10 or not middle > 0 or not is_clipped.mean() > largest_share:
+        return
+    yield Finding(
+        rule="clipping_always_active",
+        severity="warning" if is_short(log) else "note",
+        layer=None,
+        onset_step=int(series.steps[np.argmax(is_clipped)]),
+        evidence=Evidence(
+            series=series.name,
+            value=middle,
+            band=f"at most {largest_share:.0%} of readings at one norm",
+            readings=int(np.count_nonzero(is_clipped)),
+            last_healthy_step=None,
+            text=f"{is_clipped.mean():.0%} of the recorded gradients have one norm, {middle:.3g}: the clip's.",
+        ),
+        why="Every step then has the same length, whatever the slope: the threshold has become the learning rate.",
+        fix="Raise the threshold to about the typical norm, and find out why gradients are large.",
+        confidence=0.7,
         references=("Pascanu et al., On the difficulty of training recurrent neural networks, 2013",),
     )

@@ -9,7 +9,7 @@ from diag.diagnosis.findings import Evidence, Finding, Severity
 from diag.diagnosis.outcome import LOSSES, Outcome
 from diag.diagnosis.persistence import begins_to_last, last_healthy, lasting
 from diag.diagnosis.rules import rule
-from diag.diagnosis.task import head_of, is_impaired
+from diag.diagnosis.task import head_of, is_short, severity_of
 from diag.log import Log
 
 
@@ -17,7 +17,6 @@ from diag.log import Log
 def dead_units(log: Log, *, most_dead: float, all_dead: float) -> Iterator[Finding]:
     """Units of a rectifying layer that no example of the last thousand makes fire."""
     pooled, batch = log.series("dead_unit_rate_pooled"), log.series("dead_unit_rate")
-    outcome = Outcome.of(log)
     for column, layer in enumerate(pooled.columns):
         rate = pooled.values[:, column]
         alarm = begins_to_last(rate > most_dead)
@@ -33,7 +32,7 @@ def dead_units(log: Log, *, most_dead: float, all_dead: float) -> Iterator[Findi
         )
         yield Finding(
             rule="dead_units",
-            severity=_severity(outcome, step, is_all=bool(rate[-1] >= all_dead)),
+            severity=_severity(log, step, is_all=bool(rate[-1] >= all_dead)),
             layer=layer,
             onset_step=step,
             evidence=Evidence(
@@ -72,13 +71,16 @@ def _onset(batch_rate: NDArray[np.float64], pooled_rate: float) -> int:
     return len(batch_rate) - 1 if start is None else start
 
 
-def _severity(outcome: Outcome | None, step: int, is_all: bool) -> Severity:
+def _severity(log: Log, step: int, is_all: bool) -> Severity:
+    outcome = Outcome.of(log)
     if is_all:
         # Nothing passes such a layer, forward or back, whatever the loss says.
         return "fault"
     if outcome is None:
         return "warning"
-    return "fault" if outcome.has_learned_little() or outcome.is_hurt_after(step) else "note"
+    if outcome.has_learned_little() or outcome.is_hurt_after(step):
+        return "fault"
+    return "warning" if is_short(log) else "note"
 
 
 @rule("saturation_rate")
@@ -86,7 +88,6 @@ def saturated_units(log: Log, *, most_saturated: float) -> Iterator[Finding]:
     """Hidden sigmoid-like layers most of whose outputs are at an end, where hardly any gradient passes."""
     series = log.series("saturation_rate")
     head = head_of(log)
-    outcome = Outcome.of(log)
     for name in series.columns:
         rate = series.column(name)
         onset = begins_to_last(rate > most_saturated, least=5)
@@ -97,7 +98,7 @@ def saturated_units(log: Log, *, most_saturated: float) -> Iterator[Finding]:
         value = float(np.median(rate[onset:]))
         yield Finding(
             rule="saturated_units",
-            severity="fault" if outcome is not None and is_impaired(log, step) else "note",
+            severity=severity_of(log, step),
             layer=name,
             onset_step=step,
             evidence=Evidence(

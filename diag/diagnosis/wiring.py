@@ -10,7 +10,7 @@ from diag.diagnosis.learning_rate import typical_update_ratio
 from diag.diagnosis.optimizer import ADAPTIVE
 from diag.diagnosis.outcome import LOSSES, Outcome
 from diag.diagnosis.rules import NotAssessableError, rule
-from diag.diagnosis.task import from_the_start, is_impaired
+from diag.diagnosis.task import from_the_start, is_impaired, is_short, severity_of
 from diag.events import Parameter
 from diag.log import Log, Series
 
@@ -28,7 +28,9 @@ def frozen_parameters(log: Log, *, least_share: float) -> Iterator[Finding]:
     share = sum(map(_size, still)) / max(sum(map(_size, log.model.parameters)), 1)
     if not still or share < least_share:
         return
-    is_hurt = is_impaired(log)
+    # What asks for a gradient, and is left out all the same, is hardly frozen on purpose.
+    is_forgotten = any(parameter.requires_grad for parameter in still)
+    is_hurt = is_impaired(log) or (is_forgotten and is_short(log, 0.2))
     yield Finding(
         rule="frozen_parameters",
         severity=("fault" if share > 0.5 else "warning") if is_hurt else "note",
@@ -95,11 +97,11 @@ def disconnected_parameters(log: Log) -> Iterator[Finding]:
     reached = _reached(log)
     trained = [parameter for parameter in log.model.parameters if not _is_left_out(parameter)]
     cut_off = [parameter for parameter in trained if parameter.name not in reached]
-    if not cut_off or not reached or _has_dead_layer(log):
+    if not cut_off or not reached or _has_dead_layer(log) or _begins_lost(log):
         return
     yield Finding(
         rule="disconnected_parameters",
-        severity="warning" if is_impaired(log) else "note",
+        severity="warning",
         layer=cut_off[0].layer,
         onset_step=int(gradients.steps[0]),
         evidence=Evidence(
@@ -132,6 +134,13 @@ def _reached(log: Log) -> set[str]:
     return reached
 
 
+def _begins_lost(log: Log) -> bool:
+    """Whether numbers are lost from the first recorded step on, which leaves no gradient to go anywhere."""
+    if "activation_non_finite_count" not in log:
+        return False
+    return bool(np.any(log.series("activation_non_finite_count").values[0] > 0))
+
+
 def _has_dead_layer(log: Log) -> bool:
     """Whether some layer has all units dead, which alone keeps gradients away."""
     if "dead_unit_rate" not in log:
@@ -160,7 +169,7 @@ def missing_zero_grad(log: Log, *, least_growth: float, largest_flicker: float) 
         return
     yield Finding(
         rule="missing_zero_grad",
-        severity="fault" if is_impaired(log) or outcome.has_slipped_back() else "note",
+        severity="fault" if outcome.has_slipped_back() else severity_of(log),
         layer=None,
         onset_step=1,
         evidence=Evidence(

@@ -36,7 +36,7 @@ def unscaled_features(log: diag.Log) -> bool:
 
 def wrong_initial_loss(log: diag.Log) -> bool:
     """A first loss more than twice that of a guess among the classes."""
-    classes = int(log.series("target_max").values.max()) + 1 if "target_max" in log else 0
+    classes = logged(log, "target_max").max(initial=0) + 1
     values = loss(log)
     is_classes = "val_accuracy" in log and classes >= 2
     return bool(is_classes and len(values) and abs(values[0] / math.log(classes) - 1) > 1)

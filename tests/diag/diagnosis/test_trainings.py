@@ -44,6 +44,13 @@ def adam(rate, **settings):
     return lambda parameters: optim.Adam(parameters, lr=rate, **settings)
 
 
+def frozen_but_the_head(parameters):
+    *others, weight, bias = parameters
+    for parameter in others:
+        parameter.requires_grad = False
+    return optim.SGD([weight, bias], lr=0.05)
+
+
 def sgd(rate, **settings):
     return lambda parameters: optim.SGD(parameters, lr=rate, **{"momentum": 0.9, **settings})
 
@@ -70,6 +77,9 @@ FAULTS = {
         t, nn.BCEWithLogitsLoss(), end=nn.Sigmoid(), settings={"steps": 300}
     ),
     "class_imbalance": lambda t: binary(t, nn.BCEWithLogitsLoss(), RARE_Y, RARE_X),
+    "frozen_parameters-forgotten": lambda t: digits(
+        t, make=lambda parameters: optim.SGD(list(parameters)[-2:], lr=0.05)
+    ),
     "over_regularized": lambda t: digits(t, make=sgd(0.05, weight_decay=1.0)),
     "epsilon_dominates": lambda t: digits(t, make=adam(2e-3, eps=10.0)),
 }
@@ -88,7 +98,7 @@ HEALTHY = {
     "probabilities-of-two": lambda t: binary(t, nn.BCELoss(), end=nn.Sigmoid(), settings={"steps": 300}),
     "rare-but-told": lambda t: binary(t, nn.BCEWithLogitsLoss(), RULED_Y, RARE_X, settings={"steps": 300}),
     "regression": lambda t: wave(t),
-    "fine-tuning": lambda t: digits(t, make=lambda parameters: optim.SGD(list(parameters)[-2:], lr=0.05)),
+    "fine-tuning": lambda t: digits(t, make=frozen_but_the_head),
 }
 
 

@@ -1,0 +1,179 @@
+"""How far a training fell short, and what follows for what is odd in any case."""
+
+import numpy as np
+import pytest
+
+from diag.diagnosis.outcome import Outcome
+from diag.diagnosis.regularization import dropout_rates, has_dropout
+from diag.diagnosis.task import shortfall, training_left
+from diag.events import Criterion, Layer, Model, Optimizer, Parameter
+from tests.diag.diagnosis.conftest import NETWORK, STEPS, falling, of_classes, summary
+
+SAME = np.ones(STEPS)
+GUESS = np.log(10)
+
+
+@pytest.mark.parametrize(("validation", "expected"), [(None, 0.2), (0.5, 0.5), (0.1, 0.2)])
+def test_the_shortfall_is_what_is_left_of_a_guess_on_the_worse_of_both_sets(log_of, validation, expected):
+    series = {"criterion_loss": np.r_[np.full(20, GUESS), np.full(STEPS - 20, 0.2 * GUESS)], **of_classes(10)}
+    scalars = {} if validation is None else {step: {"val_loss": validation * GUESS} for step in (39, 49, 59)}
+    log = log_of(series, scalars=scalars)
+    assert training_left(log) == pytest.approx(0.2)
+    assert shortfall(log) == pytest.approx(expected)
+
+
+def test_where_a_guess_is_unknown_the_first_loss_stands_for_it(log_of):
+    assert shortfall(log_of({"criterion_loss": np.r_[4.0, np.ones(STEPS - 1)]})) == pytest.approx(0.25)
+
+
+def test_batches_of_one_class_each_do_not_make_a_guess_cheap(log_of):
+    # All of the variance lies between batches.
+    targets = summary("target", mean=np.where(np.arange(STEPS) % 2, 1.0, -1.0), std=0.1, min=-1.2, max=1.2)
+    predictions = summary("prediction", mean=0.0, std=0.1, min=-0.2, max=0.2)
+    log = log_of({"criterion_loss": np.r_[1.02, np.full(STEPS - 1, 0.1)], **targets, **predictions})
+    assert shortfall(log) == pytest.approx(0.1 / 1.01)
+
+
+def test_a_loss_that_was_not_heard_is_none_beyond_all_numbers(log_of):
+    heard = np.arange(STEPS) < 40
+    counts = {"activation_non_finite_count": {"0": np.where(heard, 0.0, np.nan)}}
+    log = log_of({"criterion_loss": np.where(heard, falling(), np.nan), **counts})
+    outcome = Outcome.of(log)
+    assert len(outcome.loss) == 40
+    assert np.isfinite(outcome.final)
+
+
+@pytest.mark.parametrize(("end", "severity"), [(0.05, "note"), (0.5, "warning"), (1.0, "fault")])
+def test_what_is_odd_is_as_grave_as_the_training_is_poor(found, end, severity):
+    """A layer that is drawn too small, in a training that ends well, middling, or where it began."""
+    loss = np.r_[np.geomspace(GUESS, end * GUESS, 40), np.full(STEPS - 40, end * GUESS)]
+    norms = {"weight_norm": {"0.weight": SAME * 0.01 * np.sqrt(8), "2.weight": SAME * np.sqrt(10)}}
+    finding = found("bad_initialization", {"criterion_loss": loss, **of_classes(10), **norms})
+    assert finding.severity == severity
+
+
+# ------------------------------------------------------------------------------------- dropout
+
+LAYERS = (
+    Layer("0", "Linear", (8,), ("0.weight",)),
+    Layer("drop", "Dropout", (8,)),
+    Layer("2", "Linear", (10,), ("2.weight",)),
+)
+DROPPING = Model(LAYERS, NETWORK.parameters[::2])
+
+
+def sizes(after, mean=0.5):
+    """What comes in has a size of 1 and a mean of 0.5."""
+    return {
+        "activation_rms": {"0": SAME, "drop": SAME * after, "2": SAME},
+        "activation_mean": {"0": SAME * 0.5, "drop": SAME * mean, "2": SAME},
+    }
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5, 0.9])
+def test_the_rate_of_dropout_is_told_by_what_it_does_to_the_size(log_of, rate):
+    log = log_of({"criterion_loss": falling(), **sizes(1 / np.sqrt(1 - rate))}, model=DROPPING)
+    assert dropout_rates(log) == {"drop": pytest.approx(rate, abs=1e-6)}
+    assert has_dropout(log) == (rate > 0)
+
+
+def test_what_gets_a_residual_sum_is_not_taken_for_dropout(log_of):
+    log = log_of({"criterion_loss": falling(), **sizes(2.0, mean=1.5)}, model=DROPPING)
+    assert dropout_rates(log) == {}
+    # It is there, and its rate is not known.
+    assert has_dropout(log)
+
+
+@pytest.mark.parametrize(
+    ("rate", "loss", "is_found"),
+    [(0.9, np.full(STEPS, 2.3), True), (0.9, falling(), False), (0.3, np.full(STEPS, 2.3), False)],
+    ids=["most_units", "but_learned", "usual"],
+)
+def test_dropout_of_most_units_is_too_much_where_little_is_learned(found, rate, loss, is_found):
+    series = {
+        "criterion_loss": loss,
+        "weight_norm": {"0.weight": SAME, "2.weight": SAME},
+        **sizes(1 / np.sqrt(1 - rate)),
+    }
+    finding = found("over_regularized", series, model=DROPPING)
+    assert (finding.layer if finding else None) == ("drop" if is_found else None)
+
+
+# -------------------------------------------------------------------------- rates and schedules
+
+RATIO = {"update_ratio": {"0.weight": SAME * 2e-3, "2.weight": SAME * 2e-3}}
+HALF = np.r_[np.geomspace(GUESS, 0.5 * GUESS, 20), np.full(STEPS - 20, 0.5 * GUESS)]
+
+
+@pytest.mark.parametrize(
+    ("rate", "loss", "is_found"),
+    [
+        (0.9 ** np.arange(STEPS), HALF, True),
+        (0.9 ** np.arange(STEPS), falling(start=GUESS), False),
+        (0.5 * (1 + np.cos(np.pi * np.arange(STEPS) / STEPS)), HALF, False),
+    ],
+    ids=["decayed_at_once", "decayed_but_learned", "cosine"],
+)
+def test_a_rate_that_is_gone_before_half_of_the_run_is_too_low(found, rate, loss, is_found):
+    finding = found(
+        "learning_rate_too_low",
+        {"criterion_loss": loss, "learning_rate": 0.1 * rate, **of_classes(10), **RATIO},
+    )
+    assert (finding is not None) == is_found
+    if finding:
+        assert finding.onset_step == np.argmax(rate < 0.05)
+
+
+@pytest.mark.parametrize(
+    ("loss", "is_found"), [(np.linspace(GUESS, 0.5 * GUESS, STEPS), True), (falling(start=GUESS), False)]
+)
+def test_faint_steps_are_too_slow_where_much_is_left(found, loss, is_found):
+    series = {"criterion_loss": loss, "gradient_norm": SAME, "update_ratio": {"0.weight": SAME * 3e-4}}
+    assert (found("learning_rate_too_low", {**series, **of_classes(10)}) is not None) == is_found
+
+
+def test_what_was_learned_and_is_lost_again_is_a_rate_too_high(found):
+    loss = np.r_[falling(40, end=0.1), np.full(STEPS - 40, 1.5)]
+    finding = found("learning_rate_too_high", {"criterion_loss": loss, **RATIO})
+    assert (finding.severity, finding.onset_step) == ("fault", 40 + 1)
+
+
+@pytest.mark.parametrize(("scatter", "is_found"), [(1e-5, True), (0.1, False)])
+def test_a_gradient_whose_norm_never_changes_is_clipped(found, scatter, is_found):
+    norm = 0.01 * (1 + scatter * np.sin(np.arange(STEPS)))
+    finding = found("clipping_always_active", {"criterion_loss": np.full(STEPS, 2.3), "gradient_norm": norm})
+    assert (finding.severity if finding else None) == ("warning" if is_found else None)
+
+
+# ---------------------------------------------------------------------------------- the head
+
+
+def ending_in(kind, criterion):
+    layers = (Layer("0", "Linear", (10,), ("0.weight",)), Layer("1", kind, (10,)))
+    return Model(
+        layers,
+        (Parameter("0.weight", "0", (10, 4)),),
+        (Optimizer("", "SGD"),),
+        (Criterion("", criterion, "mean"),),
+    )
+
+
+def test_numbers_from_zero_to_one_are_no_scores(found):
+    predictions = summary("prediction", min=0.1, max=0.9, mean=0.5, std=0.2)
+    series = {"criterion_loss": falling(start=2.3, end=1.7), **of_classes(10), **predictions}
+    assert found("redundant_softmax", series, model=ending_in("Sigmoid", "CrossEntropyLoss")).layer == "1"
+    assert found("redundant_softmax", series, model=ending_in("Sigmoid", "MultiMarginLoss")) is None
+
+
+@pytest.mark.parametrize(("criterion", "is_found"), [("MSELoss", True), ("CrossEntropyLoss", False)])
+def test_classes_as_ones_among_zeros_ask_for_another_loss(found, criterion, is_found):
+    targets = summary("target", mean=0.1, std=0.3, min=0.0, max=1.0)
+    predictions = summary("prediction", mean=0.1, std=0.2, min=-0.5, max=1.0)
+    series = {"criterion_loss": np.full(STEPS, 0.09), **targets, **predictions}
+    finding = found("head_loss_mismatch", series, model=ending_in("Identity", criterion))
+    assert (finding is not None) == is_found
+
+
+def test_a_first_batch_that_is_hard_by_chance_is_no_wrong_start(found):
+    loss = np.r_[20.0, np.full(STEPS - 1, 2.31)]
+    assert found("wrong_initial_loss", {"criterion_loss": loss, **of_classes(10)}).severity == "note"
