@@ -50,6 +50,9 @@ PRECEDENCE = (
 )
 OUTCOMES = frozenset({"slow_convergence", "oscillation", "loss_spike", "underfitting"})
 
+# Whatever keeps steps small may be behind it, and it has no beginning of its own.
+SLOWNESS = frozenset({"learning_rate_too_low"})
+
 # What says little where two train against each other, for one's gain is the other's loss.
 GAINS_AND_LOSSES = OUTCOMES | {"wrong_update_direction"}
 
@@ -155,6 +158,7 @@ def in_causal_order(findings: Iterable[Finding], log: Log) -> tuple[Finding, ...
         return (
             finding.severity == SEVERITIES[0],
             finding.rule in OUTCOMES,
+            finding.rule in SLOWNESS,
             -1 if finding.onset_step is None else finding.onset_step,
             order,
             depth.get(finding.layer or "", -1),

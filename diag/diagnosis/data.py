@@ -100,7 +100,9 @@ def unscaled_target(log: Log, *, largest_size: float, least_explained: float) ->
         return
     yield Finding(
         rule="unscaled_target",
-        severity="warning" if _misses(log, float(np.median(std)), least_explained) else "note",
+        severity="warning"
+        if _misses(log, float(np.median(std)), least_explained) or is_short(log)
+        else "note",
         layer=None,
         onset_step=int(log.series("target_mean").steps[0]),
         evidence=Evidence(

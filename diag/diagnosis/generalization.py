@@ -16,7 +16,9 @@ LEAST_EVALUATIONS = 6
 
 
 @rule(LOSSES, VALIDATION_LOSSES)
-def overfitting(log: Log, *, largest_rise: float, least_rise: float, least_after: float) -> Iterator[Finding]:
+def overfitting(
+    log: Log, *, largest_rise: float, least_rise: float, least_after: float, grave: float
+) -> Iterator[Finding]:
     """A validation loss that has passed its best and climbs, while the training loss goes on falling."""
     outcome, validation = Outcome.of(log), validation_of(log, VALIDATION_LOSSES)
     if outcome is None or validation is None or len(validation.steps) < LEAST_EVALUATIONS:
@@ -33,7 +35,7 @@ def overfitting(log: Log, *, largest_rise: float, least_rise: float, least_after
         return
     yield Finding(
         rule="overfitting",
-        severity=_severity(log, values, final),
+        severity=_severity(log, values, final, grave),
         layer=None,
         onset_step=step,
         evidence=Evidence(
@@ -65,12 +67,12 @@ def _loss_around(outcome: Outcome, step: int) -> float:
     return float(outcome.smooth[min(int(np.searchsorted(outcome.steps, step)), len(outcome.smooth) - 1)])
 
 
-def _severity(log: Log, values: NDArray[np.float64], final: float) -> Severity:
+def _severity(log: Log, values: NDArray[np.float64], final: float, grave: float) -> Severity:
     accuracy = validation_of(log, ACCURACIES)
     if accuracy is not None and len(accuracy.steps) >= 3:
         # A classifier may grow too sure of itself, and still name as many classes right as ever.
         lost = float(np.max(accuracy.values) - np.median(accuracy.values[-3:]))
-        if lost <= 0.02:
+        if lost <= 0.02 and final <= grave * (guess_loss(log) or np.inf):
             return "note"
     return "fault" if final > values[0] else "warning"
 

@@ -6,21 +6,27 @@ import numpy as np
 
 from diag.diagnosis.findings import Evidence, Finding
 from diag.diagnosis.outcome import Outcome
-from diag.diagnosis.persistence import begins_to_last, last_healthy
+from diag.diagnosis.persistence import begins_to_last, last_healthy, smoothed
 from diag.diagnosis.rules import rule
-from diag.diagnosis.task import severity_of
+from diag.diagnosis.task import severity_of, training_left
 from diag.log import Log, Series
 
 
 @rule("gradient_norm_ratio", "layers/gradient_norm")
-def vanishing_gradients(log: Log, *, least_ratio: float, least_norm: float) -> Iterator[Finding]:
-    """Gradients of the first layer a thousand times smaller than those of the last, and tiny."""
+def vanishing_gradients(
+    log: Log, *, least_ratio: float, least_norm: float, faint_ratio: float, most_left: float
+) -> Iterator[Finding]:
+    """Gradients of the first layer a thousand times smaller than the last's, and tiny; or faint where much is left."""
     layers = _trained_layers(log)
     if not layers.columns:
         return
     first = layers.values[:, 0]
     ratio = log.series("gradient_norm_ratio").at(layers.steps)[:, 0]
     onset = begins_to_last((ratio < least_ratio) & (first < least_norm), least=5)
+    left = training_left(log)
+    if onset is None and left is not None and left > most_left:
+        # Of a tenth healthy networks know how to make do; those that do not are told.
+        onset = begins_to_last(smoothed(ratio, 9) < faint_ratio, least=max(len(ratio) // 2, 5))
     if onset is None:
         return
     step = int(layers.steps[onset])

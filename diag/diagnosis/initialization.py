@@ -26,9 +26,16 @@ SCALED_BY_FAN_IN = ("Linear", "Conv", "Bilinear", "MultiheadAttention")
 
 
 @rule("weight_norm", LOSSES)
-def bad_initialization(log: Log, *, least_gain: float, largest_gain: float) -> Iterator[Finding]:
-    """Weights drawn far too small or far too large for the number of inputs that they sum."""
+def bad_initialization(
+    log: Log, *, least_gain: float, largest_gain: float, largest_bias: float
+) -> Iterator[Finding]:
+    """Weights drawn far too small or far too large for the inputs that they sum, or biases that outweigh them."""
     from_the_start(log)
+    yield from _of_weights(log, least_gain, largest_gain)
+    yield from _of_biases(log, largest_bias)
+
+
+def _of_weights(log: Log, least_gain: float, largest_gain: float) -> Iterator[Finding]:
     gains = initial_gains(log)
     head = head_of(log)
     # A head, or the end of a residual branch, may start at zero on purpose.
@@ -67,6 +74,49 @@ def bad_initialization(log: Log, *, least_gain: float, largest_gain: float) -> I
             "Glorot and Bengio, Understanding the difficulty of training deep feedforward networks, 2010",
         ),
     )
+
+
+def _of_biases(log: Log, largest: float) -> Iterator[Finding]:
+    """Biases of hidden layers that start farther from zero than what they are added to usually reaches."""
+    norms = log.series("weight_norm")
+    sizes = {
+        parameter.name: float(norms.column(parameter.name)[0] / math.sqrt(parameter.shape[0]))
+        for parameter in log.model.parameters
+        if len(parameter.shape) == 1
+        and parameter.name in norms.columns
+        and _is_bias_of_hidden(log, parameter)
+    }
+    worst = max(sizes, key=lambda name: sizes[name], default=None)
+    if worst is None or not sizes[worst] > largest:
+        return
+    yield Finding(
+        rule="bad_initialization",
+        severity="fault" if starts_badly(log) else severity_of(log),
+        layer=_owner(log, worst).layer,
+        onset_step=0,
+        evidence=Evidence(
+            series="weight_norm",
+            value=sizes[worst],
+            band=f"a root mean square of at most {largest:g}",
+            readings=sum(size > largest for size in sizes.values()),
+            last_healthy_step=None,
+            text=f"At step 0 the biases {worst!r} have a root mean square of {sizes[worst]:.3g}; inputs add about 1.",
+        ),
+        why="A bias that outweighs the inputs decides alone: a unit is always on, always off, or at an end.",
+        fix="Let biases of hidden layers start at zero or close to it.",
+        confidence=0.8,
+        references=("Nikanjam et al., NeuraLint, TOSEM 2021: biases that do not start at zero",),
+    )
+
+
+def _is_bias_of_hidden(log: Log, parameter: Parameter) -> bool:
+    """Whether a parameter is the bias of a layer that sums inputs, and not of the last such layer."""
+    summing = [
+        layer
+        for layer in log.model.layers
+        if layer.kind.startswith(("Linear", "Conv")) and layer.output_shape
+    ]
+    return parameter.name.endswith("bias") and parameter.layer in {layer.name for layer in summing[:-1]}
 
 
 def initial_gains(log: Log) -> dict[str, float]:

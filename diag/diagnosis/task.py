@@ -183,7 +183,7 @@ def severity_of(log: Log, step: int | None = None) -> Severity:
     return "warning" if is_short(log) else "note"
 
 
-def is_short(log: Log, share: float = 0.15) -> bool:
+def is_short(log: Log, share: float = 0.1) -> bool:
     """Whether the training leaves much to be desired: enough for what is odd in any case to be worth a warning."""
     left = shortfall(log)
     return left is not None and not left <= share

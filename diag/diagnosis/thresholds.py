@@ -32,6 +32,8 @@ THRESHOLDS: Mapping[str, Mapping[str, Threshold]] = {
     "vanishing_gradients": {
         "least_ratio": Threshold(1e-3, AUTOTRAINER),
         "least_norm": Threshold(1e-4, AUTOTRAINER),
+        "faint_ratio": Threshold(0.1, f"{OURS}; healthy runs of ours stay above 0.13"),
+        "most_left": Threshold(0.35, f"{OURS}; in losses of a guess"),
     },
     "exploding_gradients": {
         "largest_ratio": Threshold(70.0, AUTOTRAINER),
@@ -51,6 +53,7 @@ THRESHOLDS: Mapping[str, Mapping[str, Threshold]] = {
         "most_left": Threshold(0.35, f"{OURS}; in losses of a guess"),
     },
     "bad_initialization": {
+        "largest_bias": Threshold(1.0, f"{OURS}; PyTorch's own lie below 1/√inputs"),
         "least_gain": Threshold(0.1, f"{OURS}; He's is 1.41, PyTorch's own 0.58"),
         "largest_gain": Threshold(4.0, OURS),
     },
@@ -121,6 +124,7 @@ THRESHOLDS: Mapping[str, Mapping[str, Threshold]] = {
     "overfitting": {
         "largest_rise": Threshold(0.15, f"{OURS}; {SAGEMAKER}, Overfit, has 0.1"),
         "least_rise": Threshold(0.1, f"{OURS}; in losses of a guess"),
+        "grave": Threshold(0.6, f"{OURS}; in losses of a guess"),
         "least_after": Threshold(3, OURS),
     },
     "underfitting": {

@@ -9,7 +9,7 @@ from diag.diagnosis.findings import Evidence, Finding, Severity
 from diag.diagnosis.outcome import LOSSES, Outcome
 from diag.diagnosis.persistence import begins_to_last, last_healthy, lasting
 from diag.diagnosis.rules import rule
-from diag.diagnosis.task import head_of, is_short, severity_of
+from diag.diagnosis.task import head_of, is_impaired, is_short, severity_of
 from diag.log import Log
 
 

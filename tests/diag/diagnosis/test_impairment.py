@@ -177,3 +177,74 @@ def test_classes_as_ones_among_zeros_ask_for_another_loss(found, criterion, is_f
 def test_a_first_batch_that_is_hard_by_chance_is_no_wrong_start(found):
     loss = np.r_[20.0, np.full(STEPS - 1, 2.31)]
     assert found("wrong_initial_loss", {"criterion_loss": loss, **of_classes(10)}).severity == "note"
+
+
+# ------------------------------------------------------------------------ the rest by its subject
+
+
+@pytest.mark.parametrize(
+    ("bias", "layer"),
+    [({"0.bias": 3.0}, "0"), ({"0.bias": 0.5}, None), ({"2.bias": 3.0}, None)],
+    ids=["far", "near", "head"],
+)
+def test_biases_that_outweigh_the_inputs_are_a_bad_start(found, bias, layer):
+    sizes = {"0.weight": 8, "0.bias": 8, "2.weight": 10, "2.bias": 10}
+    norms = {
+        name: SAME * bias.get(name, float("weight" in name)) * np.sqrt(size) for name, size in sizes.items()
+    }
+    finding = found("bad_initialization", {"criterion_loss": np.full(STEPS, 2.3), "weight_norm": norms})
+    assert (finding.layer if finding else None) == layer
+
+
+@pytest.mark.parametrize(
+    ("ratio", "end", "is_found"),
+    [(0.05, 0.6, True), (0.05, 0.1, False), (0.3, 0.6, False)],
+    ids=["faint_and_poor", "faint_but_learned", "usual"],
+)
+def test_a_tenth_of_the_gradient_is_too_little_where_much_is_left(found, ratio, end, is_found):
+    series = {"criterion_loss": falling(start=GUESS, end=end * GUESS), **of_classes(10)}
+    norms = {"gradient_norm": {"0": SAME * ratio, "2": SAME}, "gradient_norm_ratio": SAME * ratio}
+    finding = found("vanishing_gradients", {**series, **norms})
+    assert (finding is not None) == is_found
+    if finding:
+        assert (finding.severity, finding.layer, finding.onset_step) == ("warning", "0", 0)
+
+
+@pytest.mark.parametrize(("end", "severity"), [(0.8, "warning"), (0.4, "note")])
+def test_overfitting_that_keeps_the_accuracy_matters_where_the_loss_is_nearly_that_of_a_guess(
+    found, end, severity
+):
+    losses = GUESS * np.r_[1.0, 0.5, 0.2, np.linspace(0.25, end, 9)]
+    scalars = {
+        step: {"val_loss": loss, "val_accuracy": 0.8}
+        for step, loss in zip(range(4, STEPS, 5), losses, strict=True)
+    }
+    finding = found(
+        "overfitting", {"criterion_loss": falling(start=GUESS), **of_classes(10)}, scalars=scalars
+    )
+    assert finding.severity == severity
+
+
+@pytest.mark.parametrize(("end", "severity"), [(0.7, "warning"), (0.55, "note"), (0.3, None)])
+def test_a_classifier_that_stays_near_a_guess_on_both_sets_underfits(found, end, severity):
+    scalars = {
+        step: {"val_loss": loss}
+        for step, loss in zip(range(4, STEPS, 5), np.linspace(GUESS, end * GUESS, 12), strict=True)
+    }
+    series = {"criterion_loss": falling(start=GUESS, end=end * GUESS), **of_classes(10)}
+    finding = found("underfitting", series, scalars=scalars)
+    assert (finding.severity if finding else None) == severity
+
+
+@pytest.mark.parametrize(
+    ("asks", "severity"), [(True, "warning"), (False, "note")], ids=["forgotten", "on_purpose"]
+)
+def test_parameters_that_ask_for_a_gradient_are_hardly_left_out_on_purpose(found, asks, severity):
+    parameters = tuple(
+        Parameter(each.name, each.layer, each.shape, each.layer != "0", 1, asks or each.layer != "0")
+        for each in NETWORK.parameters
+    )
+    loss = np.r_[falling(30, start=GUESS, end=0.4 * GUESS), np.full(STEPS - 30, 0.4 * GUESS)]
+    moves = {"update_norm": {"2.weight": SAME}, "gradient_norm": {"2.weight": SAME}}
+    series = {"criterion_loss": loss, **of_classes(10), **moves}
+    assert found("frozen_parameters", series, model=Model(NETWORK.layers, parameters)).severity == severity
