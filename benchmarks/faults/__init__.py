@@ -25,14 +25,13 @@ import joblib
 from joblib.parallel import get_active_backend
 
 from benchmarks.faults.families import HALVES
-from benchmarks.faults.scoring import rows
+from benchmarks.faults.scoring import Rate, rows
 from benchmarks.faults.suite import QUICK, SMALL, WHOLE, pieces, run_pieces
-from benchmarks.timing import Row
 
 SIZES = {"quick": QUICK, "small": SMALL, "whole": WHOLE}
 
 
-def run() -> Iterator[Row]:
+def run() -> Iterator[Rate]:
     """Runs what the environment says, and scores it.
 
     Raises:

@@ -39,6 +39,7 @@ def test_a_loss_that_was_not_heard_is_none_beyond_all_numbers(log_of):
     counts = {"activation_non_finite_count": {"0": np.where(heard, 0.0, np.nan)}}
     log = log_of({"criterion_loss": np.where(heard, falling(), np.nan), **counts})
     outcome = Outcome.of(log)
+    assert outcome is not None
     assert len(outcome.loss) == 40
     assert np.isfinite(outcome.final)
 
