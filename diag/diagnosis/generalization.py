@@ -72,9 +72,17 @@ def _severity(log: Log, values: NDArray[np.float64], final: float, grave: float)
     if accuracy is not None and len(accuracy.steps) >= 3:
         # A classifier may grow too sure of itself, and still name as many classes right as ever.
         lost = float(np.max(accuracy.values) - np.median(accuracy.values[-3:]))
-        if lost <= 0.02 and final <= grave * (guess_loss(log) or np.inf):
+        if lost <= max(0.02, 4 * _one_example(accuracy.values)) and final <= grave * (
+            guess_loss(log) or np.inf
+        ):
             return "note"
     return "fault" if final > values[0] else "warning"
+
+
+def _one_example(accuracies: NDArray[np.float64]) -> float:
+    """What one example counts in an accuracy: the least by which two readings differ. A few may change by chance."""
+    steps = np.diff(np.unique(np.round(accuracies, 6)))
+    return float(steps.min()) if steps.size else 0.0
 
 
 @rule(LOSSES, VALIDATION_LOSSES, "target_max")

@@ -15,7 +15,7 @@ from diag.diagnosis.weights import growths
 from diag.log import Log
 
 DROPPING = ("Dropout", "Dropout1d", "Dropout2d", "Dropout3d")
-# Of the mean, in the size of what comes in, by which entries were dropped; and a rate that is hardly any.
+# Of the mean, in the size of what comes in; and a rate that is hardly any.
 LARGEST_SHIFT = 0.1
 LEAST_RATE = 0.03
 REFERENCES = ("Ben Braiek and Khomh, TheDeepChecker, TOSEM 2022: over-regularisation",)
@@ -112,8 +112,9 @@ def dropout_rates(log: Log) -> dict[str, float]:
         known = np.isfinite(size) & np.isfinite(after) & (size > 0) & (after > 0)
         if layer.kind not in DROPPING or not is_fed or not known.any():
             continue
-        shift = np.abs(means.column(layer.name) - means.column(before.name))[known] / size[known]
-        if np.median(shift) < LARGEST_SHIFT:
+        shift = (means.column(layer.name) - means.column(before.name))[known] / size[known]
+        # Which entries are dropped moves the mean to and fro; over many steps that evens out.
+        if abs(np.mean(shift)) < LARGEST_SHIFT:
             rates[layer.name] = float(1 - np.median((size[known] / after[known]) ** 2))
     return rates
 

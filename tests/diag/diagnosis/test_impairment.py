@@ -249,3 +249,20 @@ def test_parameters_that_ask_for_a_gradient_are_hardly_left_out_on_purpose(found
     moves = {"update_norm": {"2.weight": SAME}, "gradient_norm": {"2.weight": SAME}}
     series = {"criterion_loss": loss, **of_classes(10), **moves}
     assert found("frozen_parameters", series, model=Model(NETWORK.layers, parameters)).severity == severity
+
+
+@pytest.mark.parametrize(("examples", "severity"), [(50, "note"), (500, "warning")])
+def test_three_examples_of_fifty_may_be_lost_by_chance_and_thirty_of_five_hundred_not(
+    found, examples, severity
+):
+    losses = np.r_[0.9, 0.5, 0.2, np.linspace(0.25, 0.7, 9)]
+    # One example more or less, and in the end six in a hundred.
+    accuracies = np.r_[0.9, 0.9 + 1 / examples, np.full(10, 0.84)]
+    scalars = {
+        step: {"val_loss": loss, "val_accuracy": accuracy}
+        for step, loss, accuracy in zip(range(4, STEPS, 5), losses, accuracies, strict=True)
+    }
+    finding = found(
+        "overfitting", {"criterion_loss": falling(start=GUESS), **of_classes(10)}, scalars=scalars
+    )
+    assert finding.severity == severity
