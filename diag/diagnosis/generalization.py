@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from diag.diagnosis.findings import Evidence, Finding, Severity
 from diag.diagnosis.outcome import LOSSES, Outcome
+from diag.diagnosis.regularization import has_dropout
 from diag.diagnosis.rules import rule
 from diag.diagnosis.task import class_count, guess_loss
 from diag.diagnosis.validation import ACCURACIES, VALIDATION_LOSSES, validation_of
@@ -72,7 +73,7 @@ def _severity(log: Log, values: NDArray[np.float64], final: float, grave: float)
     if accuracy is not None and len(accuracy.steps) >= 3:
         # A classifier may grow too sure of itself, and still name as many classes right as ever.
         lost = float(np.max(accuracy.values) - np.median(accuracy.values[-3:]))
-        if lost <= max(0.02, 4 * _one_example(accuracy.values)) and final <= grave * (
+        if lost <= max(0.02, 9 * _one_example(accuracy.values)) and final <= grave * (
             guess_loss(log) or np.inf
         ):
             return "note"
@@ -80,7 +81,10 @@ def _severity(log: Log, values: NDArray[np.float64], final: float, grave: float)
 
 
 def _one_example(accuracies: NDArray[np.float64]) -> float:
-    """What one example counts in an accuracy: the least by which two readings differ. A few may change by chance."""
+    """What one example counts in an accuracy: the least by which two readings differ.
+
+    Nine more or fewer is three times what so many changes at random come to, and the best reading is chosen as such.
+    """
     steps = np.diff(np.unique(np.round(accuracies, 6)))
     return float(steps.min()) if steps.size else 0.0
 
@@ -89,19 +93,21 @@ def _one_example(accuracies: NDArray[np.float64]) -> float:
 def underfitting(
     log: Log, *, largest_gap: float, least_share: float, hopeless_classes: float, hopeless_numbers: float
 ) -> Iterator[Finding]:
-    """Training and validation loss alike, and both still most of the way up at a guess."""
+    """A training loss still most of the way up at a guess, and a validation loss that is no worse."""
     outcome, validation = Outcome.of(log), validation_of(log, VALIDATION_LOSSES)
     guess = guess_loss(log)
     if outcome is None or validation is None or guess is None or len(validation.steps) < LEAST_EVALUATIONS:
         return
     final = float(np.median(validation.values[-3:, 0]))
     hopeless = hopeless_classes if class_count(log) else hopeless_numbers
-    is_alike = abs(final - outcome.final) <= largest_gap * guess
+    # Dropout makes the training loss the higher of the two; of both the lower counts then.
+    least = min(outcome.final, final) if has_dropout(log) else outcome.final
+    is_alike = final - outcome.final <= largest_gap * guess
     if not is_alike or not outcome.final > least_share * guess or outcome.has_learned_little(0.05):
         return
     yield Finding(
         rule="underfitting",
-        severity="warning" if min(outcome.final, final) > hopeless * guess else "note",
+        severity="warning" if least > hopeless * guess else "note",
         layer=None,
         onset_step=None,
         evidence=Evidence(

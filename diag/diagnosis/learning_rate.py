@@ -19,14 +19,16 @@ LEAST_READINGS = 10
 
 @rule("update_ratio", LOSSES)
 def learning_rate_too_high(
-    log: Log, *, largest_ratio: float, largest_leap: float, largest_sharpness: float
+    log: Log, *, largest_ratio: float, largest_leap: float, least_leap_ratio: float, largest_sharpness: float
 ) -> Iterator[Finding]:
     """Updates above a tenth of the weights, a rate that leaps or that curvature forbids, and a loss that suffers."""
     outcome = Outcome.of(log)
     steps, ratio = typical_update_ratio(log)
     if outcome is None or not len(steps):
         return
-    found = _too_long(log, outcome, steps, ratio, largest_ratio, largest_leap)
+    # A rate that leaps while it warms up moves little.
+    leaps = np.where(ratio >= least_leap_ratio, _leaps(log, steps), 1.0)
+    found = _too_long(log, outcome, steps, ratio, leaps, largest_ratio, largest_leap)
     found = found or _too_sharp(log, outcome, largest_sharpness)
     if found is None:
         yield from _diverged(outcome) or _merely_high(steps, ratio, largest_ratio)
@@ -71,11 +73,11 @@ def _too_long(
     outcome: Outcome,
     steps: NDArray[np.int64],
     ratio: NDArray[np.float64],
+    leaps: NDArray[np.float64],
     largest_ratio: float,
     largest_leap: float,
 ) -> tuple[int, Evidence] | None:
     """Step and evidence where updates were too long, or the learning rate leapt, and the loss suffered."""
-    leaps = _leaps(log, steps)
     index = _first_harm(log, outcome, steps, (ratio > largest_ratio) | (leaps >= largest_leap), WINDOW)
     if index is None:
         return None

@@ -45,6 +45,7 @@ THRESHOLDS: Mapping[str, Mapping[str, Threshold]] = {
         "largest_sharpness": Threshold(
             2.0, "Lewkowycz et al., 2020: up to twice the threshold a run may recover"
         ),
+        "least_leap_ratio": Threshold(1e-2, f"{OURS}; a rate that leaps while it warms up moves little"),
     },
     "learning_rate_too_low": {
         "least_ratio": Threshold(1e-4, DEEPCHECKER),
@@ -130,7 +131,7 @@ THRESHOLDS: Mapping[str, Mapping[str, Threshold]] = {
     "underfitting": {
         "largest_gap": Threshold(0.1, f"{SAGEMAKER}, Overfit, turned round"),
         "least_share": Threshold(0.5, OURS),
-        "hopeless_classes": Threshold(0.6, OURS),
+        "hopeless_classes": Threshold(0.65, OURS),
         "hopeless_numbers": Threshold(0.8, f"{OURS}; much of a number may be noise"),
     },
     "weight_blow_up": {

@@ -266,3 +266,15 @@ def test_three_examples_of_fifty_may_be_lost_by_chance_and_thirty_of_five_hundre
         "overfitting", {"criterion_loss": falling(start=GUESS), **of_classes(10)}, scalars=scalars
     )
     assert finding.severity == severity
+
+
+@pytest.mark.parametrize(("ratio", "is_found"), [(0.05, True), (1e-4, False)], ids=["long", "warming_up"])
+def test_a_rate_that_leaps_matters_where_steps_are_long_then(found, ratio, is_found):
+    leap = np.arange(STEPS) >= 30
+    series = {
+        "learning_rate": np.where(leap, 0.1, 0.01),
+        "update_ratio": {"0.weight": np.where(leap, ratio, 1e-5)},
+    }
+    loss = np.where(leap, 3.0, 1.0)
+    finding = found("learning_rate_too_high", {"criterion_loss": np.r_[2.3, loss[1:]], **series})
+    assert (finding is not None and finding.evidence.series == "learning_rate") == is_found
