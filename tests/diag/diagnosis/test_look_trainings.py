@@ -83,7 +83,6 @@ def validated(trained, **settings):
 
 FAULTS = {
     "train_eval_mode-validation": (lambda t: validated(t, forgets_eval=True), "0", 20),
-    "attention_collapse": (lambda t: digits(t, Transformer(30.0), lr=0.5), "layers.0.self_attn", 0),
     "train_eval_mode-forgotten": (evaluated_for_good, "0", 100),
     "train_eval_mode-statistics": (lambda t: digits(t, normalised(momentum=0.0), x=X + 5), "0", 40),
     "sum_reduction": (lambda t: digits(t, mlp(), criterion=nn.CrossEntropyLoss(reduction="sum")), None, 0),
@@ -115,6 +114,13 @@ def test_the_first_finding_names_the_fault_its_layer_and_its_onset(trained, case
     assert first.rule == case.split("-")[0]
     assert first.severity in ("warning", "fault")
     assert (first.layer, first.onset_step, first.caused_by) == (layer, onset, None)
+
+
+def test_attention_that_collapses_under_weights_that_start_far_too_large(trained):
+    finding = named(digits(trained, Transformer(30.0), lr=0.5), "attention_collapse")
+    assert finding.severity in ("warning", "fault")
+    assert (finding.layer, finding.onset_step) == ("layers.0.self_attn", 0)
+    assert finding.caused_by == "bad_initialization"
 
 
 @pytest.mark.parametrize("case", HEALTHY)
