@@ -31,7 +31,8 @@ def learning_rate_too_high(
     found = _too_long(log, outcome, steps, ratio, leaps, largest_ratio, largest_leap)
     found = found or _too_sharp(log, outcome, largest_sharpness)
     if found is None:
-        yield from _diverged(outcome) or _merely_high(steps, ratio, largest_ratio)
+        leapt = _leapt(log, steps, ratio, leaps, largest_leap)
+        yield from leapt or _diverged(outcome) or _merely_high(steps, ratio, largest_ratio)
         return
     step, evidence = found
     yield Finding(
@@ -161,6 +162,36 @@ def _first_of_row(is_long: NDArray[np.bool_], index: int) -> int:
     return max(index - WINDOW, 0) + int(before[0])
 
 
+def _leapt(
+    log: Log,
+    steps: NDArray[np.int64],
+    ratio: NDArray[np.float64],
+    leaps: NDArray[np.float64],
+    largest_leap: float,
+) -> list[Finding]:
+    """A rate that leaps far beyond what it ever was, in a training that falls short without getting worse at once."""
+    beyond = leaps >= largest_leap
+    if "learning_rate" in log:
+        rate = log.series("learning_rate").at(steps)[:, 0]
+        # A schedule that starts anew goes back to a rate that it had before.
+        beyond[1:] &= rate[1:] >= largest_leap * np.fmax.accumulate(rate)[:-1]
+    if not beyond.any() or not is_short(log):
+        return []
+    onset = int(np.argmax(beyond))
+    return [
+        Finding(
+            rule="learning_rate_too_high",
+            severity="warning",
+            layer=None,
+            onset_step=int(steps[onset]),
+            evidence=_leap(steps, ratio, leaps, onset, largest_leap),
+            why="What was learned in steps of one size is not kept in steps so much longer.",
+            fix="See whether the schedule, or a resumed run, sets the rate that it should.",
+            confidence=0.7,
+        )
+    ]
+
+
 def _diverged(outcome: Outcome) -> list[Finding]:
     """A loss that had come down by far and is lost again, in steps that are not even long: they add up."""
     if not (outcome.has_slipped_back(0.3) and outcome.best_progress >= 0.5) or not np.isfinite(outcome.final):
@@ -211,8 +242,8 @@ def _leap(
         readings=int(np.count_nonzero(leaps >= largest_leap)),
         last_healthy_step=healthy,
         text=(
-            f"At step {step} the learning rate is {leaps[onset]:.3g} times that of step {healthy}, the median "
-            f"update is {ratio[onset]:.2g} of its weight, and the loss gets worse after it."
+            f"At step {step} the learning rate is {leaps[onset]:.3g} times that of step {healthy}, and the median "
+            f"update is {ratio[onset]:.2g} of its weight."
         ),
     )
 

@@ -108,6 +108,7 @@ THRESHOLDS: Mapping[str, Mapping[str, Threshold]] = {
     "missing_zero_grad": {
         "least_growth": Threshold(3.0, f"{OURS}; a sum of nine gradients"),
         "largest_flicker": Threshold(0.08, OURS),
+        "most_rises": Threshold(0.7, f"{OURS}; it is a half where each step has its own gradient"),
     },
     "wrong_update_direction": {
         "largest_ratio": Threshold(0.02, f"{OURS}; longer updates may overshoot instead"),

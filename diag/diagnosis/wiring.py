@@ -150,44 +150,69 @@ def _has_dead_layer(log: Log) -> bool:
 
 
 @rule("network/gradient_norm", LOSSES)
-def missing_zero_grad(log: Log, *, least_growth: float, largest_flicker: float) -> Iterator[Finding]:
-    """Gradients that pile up from step to step because they are never set to zero."""
+def missing_zero_grad(
+    log: Log, *, least_growth: float, largest_flicker: float, most_rises: float
+) -> Iterator[Finding]:
+    """Gradients that pile up from step to step because they are set to zero never, or not before each step."""
     from_the_start(log)
     series = log.series("gradient_norm", of="network")
     norm = series.values[:, 0]
     _every_step_at_the_start(series.steps)
-    if len(norm) < 2 * FIRST or not _piles_up(norm[: FIRST + 1], least_growth):
-        return
-    later = norm[FIRST : 5 * FIRST]
-    flicker = float(np.median(np.abs(np.diff(np.log(later[np.isfinite(later) & (later > 0)])))))
     outcome = Outcome.of(log)
-    if (
-        outcome is None
-        or not flicker < largest_flicker
-        or not outcome.loss[1 : FIRST + 1].min() < outcome.initial
-    ):
+    if outcome is None or len(norm) < 2 * FIRST:
         return
+    found = _never_zeroed(norm, outcome, least_growth, largest_flicker) or _seldom_zeroed(norm, most_rises)
+    if found is None:
+        return
+    value, band, readings, text = found
     yield Finding(
         rule="missing_zero_grad",
         severity="fault" if outcome.has_slipped_back() else severity_of(log),
         layer=None,
         onset_step=1,
-        evidence=Evidence(
-            series="gradient_norm",
-            value=float(norm[FIRST] / norm[0]),
-            band=f"below {least_growth:g} times the first, or not at each step a little more",
-            readings=FIRST,
-            last_healthy_step=0,
-            text=(
-                f"Over the first {FIRST} steps the gradient grows steadily to {norm[FIRST] / norm[0]:.3g} times its "
-                f"first size while the loss still falls, and from then on changes by {flicker:.1%} a step: it is a sum."
-            ),
-        ),
-        why="Each step follows the sum of all gradients so far, as under a momentum of 1: it overshoots and swings.",
+        evidence=Evidence("gradient_norm", value, band, readings, 0, text),
+        why="Each step follows the sum of the gradients so far, as under a momentum of 1: it overshoots and swings.",
         fix="Call optimizer.zero_grad() once for each step, before backward.",
         confidence=0.85,
         references=("Jiang et al., TrainCheck, OSDI 2025: SO-60335387",),
     )
+
+
+Sum = tuple[float, str, int, str]
+
+
+def _never_zeroed(
+    norm: NDArray[np.float64], outcome: Outcome, least_growth: float, largest_flicker: float
+) -> Sum | None:
+    """A norm that grows from the first step on as a sum does, while the loss falls, and then hardly flickers."""
+    if not _piles_up(norm[: FIRST + 1], least_growth):
+        return None
+    later = norm[FIRST : 5 * FIRST]
+    flicker = float(np.median(np.abs(np.diff(np.log(later[np.isfinite(later) & (later > 0)])))))
+    if not flicker < largest_flicker or not outcome.loss[1 : FIRST + 1].min() < outcome.initial:
+        return None
+    growth = float(norm[FIRST] / norm[0])
+    text = (
+        f"Over the first {FIRST} steps the gradient grows steadily to {growth:.3g} times its first size while the "
+        f"loss still falls, and from then on changes by {flicker:.1%} a step: it is a sum."
+    )
+    return growth, f"below {least_growth:g} times the first, or not at each step a little more", FIRST, text
+
+
+def _seldom_zeroed(norm: NDArray[np.float64], most_rises: float) -> Sum | None:
+    """A norm that rises at nearly every step and falls abruptly now and then, as a sum that is begun anew."""
+    known = norm[np.isfinite(norm) & (norm > 0)]
+    if len(known) < 5 * FIRST:
+        return None
+    changes = known[1:] / known[:-1]
+    share, falls = float(np.mean(changes > 1)), changes[changes <= 1]
+    if share <= most_rises or len(falls) < 3 or np.median(falls) > 0.5:
+        return None
+    text = (
+        f"The gradient's norm rises at {share:.0%} of the steps, and falls by half or more in between, about every "
+        f"{len(changes) / len(falls):.0f} steps: it is a sum that is begun anew each time."
+    )
+    return share, f"rises at {most_rises:.0%} of the steps at most; about half is usual", len(changes), text
 
 
 def _every_step_at_the_start(steps: NDArray[np.int64]) -> None:

@@ -278,3 +278,27 @@ def test_a_rate_that_leaps_matters_where_steps_are_long_then(found, ratio, is_fo
     loss = np.where(leap, 3.0, 1.0)
     finding = found("learning_rate_too_high", {"criterion_loss": np.r_[2.3, loss[1:]], **series})
     assert (finding is not None and finding.evidence.series == "learning_rate") == is_found
+
+
+@pytest.mark.parametrize(
+    ("rate", "is_found"),
+    [
+        (np.r_[np.full(30, 0.01), np.full(30, 0.1)], True),
+        (np.r_[0.1, np.full(29, 0.01), np.full(30, 0.1)], False),
+    ],
+    ids=["beyond_all_before", "back_to_where_it_began"],
+)
+def test_a_rate_beyond_all_before_is_worth_a_warning_where_the_training_falls_short(found, rate, is_found):
+    series = {"learning_rate": rate, "update_ratio": {"0.weight": SAME * 0.05}}
+    finding = found("learning_rate_too_high", {"criterion_loss": HALF, **of_classes(10), **series})
+    assert ((finding.severity, finding.onset_step) if finding else None) == (
+        ("warning", 30) if is_found else None
+    )
+
+
+@pytest.mark.parametrize(("period", "is_found"), [(12, True), (2, False), (1, False)])
+def test_a_sum_that_is_begun_anew_now_and_then_is_told_by_its_teeth(found, period, is_found):
+    noise = np.random.default_rng(0).uniform(0.9, 1.1, STEPS)
+    norm = (1 + np.arange(STEPS) % period) * noise
+    finding = found("missing_zero_grad", {"criterion_loss": np.full(STEPS, 2.3), "gradient_norm": norm})
+    assert (finding.severity if finding else None) == ("fault" if is_found else None)
