@@ -184,10 +184,10 @@ def _healthy(piece: Piece, _seeds: int) -> dict[str, Any]:
 _RUNS = {"label": _label, "run": _run, "healthy": _healthy}
 
 
-def recorded(program: Program, seed: int, folder: Path | None = None) -> tuple[dict[str, Any], Result]:
+def recorded(program: Program, seed: int) -> tuple[dict[str, Any], Result]:
     """Trains once with every step recorded, and says what our rules and the rivals' make of the log."""
-    with tempfile.TemporaryDirectory() as temporary:
-        path = folder or Path(temporary) / "run"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "run"
         with diag.Recorder(path, every=1, probes=PROBES) as recorder:
             result = train(program, seed, recorder)
         return judged(diag.Log(path)) | {"skill": result.skill}, result

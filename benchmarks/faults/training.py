@@ -134,9 +134,7 @@ class _Training:
         self.scheduler.step()
 
     def _loss(self, x: Any, y: Any) -> Any:
-        if self.loop.criterion.startswith("one-hot"):
-            y = np.eye(self.split.outputs, dtype=np.float32)[y]
-        return self.criterion(self.model(self._tensor(x)), self._tensor(y))
+        return self.criterion(self.model(self._tensor(x)), self._tensor(self._targets(y)))
 
     def _batches(self) -> Iterator[Any]:
         """Rows of batch after batch, every pass in a new order, or in the given one where the set comes sorted."""

@@ -1,5 +1,6 @@
 """What training gains on data that the network is not trained on."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -102,13 +103,14 @@ def underfitting(
     hopeless = hopeless_classes if class_count(log) else hopeless_numbers
     # Dropout makes the training loss the higher of the two; of both the lower counts then.
     least = min(outcome.final, final) if has_dropout(log) else outcome.final
+    narrow = narrow_layer(log)
     is_alike = final - outcome.final <= largest_gap * guess
     if not is_alike or not outcome.final > least_share * guess or outcome.has_learned_little(0.05):
         return
     yield Finding(
         rule="underfitting",
         severity="warning" if least > hopeless * guess else "note",
-        layer=None,
+        layer=narrow,
         onset_step=None,
         evidence=Evidence(
             series=outcome.name,
@@ -119,6 +121,11 @@ def underfitting(
             text=(
                 f"In the end the training loss is {outcome.final:.4g} and the validation loss {final:.4g}; "
                 f"a guess that ignores the input has {guess:.4g}."
+                + (
+                    f" All that is learned has to pass layer {narrow!r}, by far the narrowest."
+                    if narrow
+                    else ""
+                )
             ),
         ),
         why=(
@@ -129,3 +136,20 @@ def underfitting(
         confidence=0.5,
         references=("Goodfellow et al., Deep Learning, 2016, section 5.2",),
     )
+
+
+def narrow_layer(log: Log) -> str | None:
+    """The hidden layer with weights that has at most an eighth of the units of one before and of one after; or None.
+
+    Where one starts from the inputs these count as before, where the head follows its inputs count as after.
+    """
+    layers = [layer for layer in log.model.layers if layer.output_shape and layer.parameters]
+    widths = [
+        layer.output_shape[0] if len(layer.output_shape) != 2 else layer.output_shape[-1] for layer in layers
+    ]
+    inputs = {p.layer: math.prod(p.shape[1:]) for p in log.model.parameters if len(p.shape) > 1}
+    for index, layer in enumerate(layers[:-1]):
+        before = max([inputs.get(layers[0].name, 0), *widths[:index]])
+        if 8 * widths[index] <= min(before, max([*widths[index + 1 :], inputs.get(layers[-1].name, 0)])):
+            return layer.name
+    return None

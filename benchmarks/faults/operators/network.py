@@ -96,7 +96,9 @@ OPERATORS = (
         lambda program, width: program.but("network", bottleneck=width),
         "DEFault: units",
         has_blocks,
-        layers=lambda program, _dose: (f"hidden{(program.network.depth + 1) // 2}",),
+        layers=lambda program, _dose: tuple(
+            f"{part}{(program.network.depth + 1) // 2}" for part in ("hidden", "act")
+        ),
     ),
     Operator(
         "too much dropout",

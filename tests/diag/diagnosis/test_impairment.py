@@ -1,5 +1,7 @@
 """How far a training fell short, and what follows for what is odd in any case."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -302,3 +304,27 @@ def test_a_sum_that_is_begun_anew_now_and_then_is_told_by_its_teeth(found, perio
     norm = (1 + np.arange(STEPS) % period) * noise
     finding = found("missing_zero_grad", {"criterion_loss": np.full(STEPS, 2.3), "gradient_norm": norm})
     assert (finding.severity if finding else None) == ("fault" if is_found else None)
+
+
+def chain(*widths):
+    """Linear layers from one width to the next."""
+    pairs = list(pairwise(widths))
+    return Model(
+        tuple(
+            Layer(f"{index}", "Linear", (end,), (f"{index}.weight",)) for index, (_, end) in enumerate(pairs)
+        ),
+        tuple(
+            Parameter(f"{index}.weight", f"{index}", (end, start)) for index, (start, end) in enumerate(pairs)
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("widths", "layer"),
+    [((64, 48, 2, 48, 10), "1"), ((64, 2, 48, 10), "0"), ((64, 48, 24, 10), None), ((64, 64, 10), None)],
+    ids=["in_the_middle", "first", "funnel", "wide"],
+)
+def test_what_underfits_through_a_bottleneck_is_told_where(found, widths, layer):
+    scalars = {step: {"val_loss": 0.8 * GUESS} for step in range(4, STEPS, 5)}
+    series = {"criterion_loss": falling(start=GUESS, end=0.8 * GUESS), **of_classes(10)}
+    assert found("underfitting", series, scalars=scalars, model=chain(*widths)).layer == layer
