@@ -140,7 +140,6 @@ class Loop:
         batch: Examples a step; 0 for all.
         criterion: Class name in ``nn``, or ``"one-hot MSELoss"`` and the like for a loss on one-hot targets.
         reduction: Of the criterion.
-        smoothing: Of the labels.
         zero_every: Gradients are set to zero before every so many steps; 0 for never.
         flipped: Share of the steps at which the loss is negated.
         evaluating_from: Share of the run from which on the model is in evaluation mode; 1 for never.
@@ -155,7 +154,6 @@ class Loop:
     batch: int = 32
     criterion: str = "CrossEntropyLoss"
     reduction: str = "mean"
-    smoothing: float = 0.0
     zero_every: int = 1
     flipped: float = 0.0
     evaluating_from: float = 1.0

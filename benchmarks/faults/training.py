@@ -12,7 +12,7 @@ import numpy as np
 import diag
 from benchmarks.faults.datasets import Examples, Split, split
 from benchmarks.faults.networks import array_of, build, weight_layers
-from benchmarks.faults.program import Loop, Program
+from benchmarks.faults.program import Program
 from benchmarks.faults.schedules import factor
 
 EVALUATIONS = 16
@@ -63,7 +63,7 @@ class _Training:
         if program.loop.pretrained:
             self._pretrain()
         self._freeze()
-        self.criterion = self._criterion(program.loop)
+        self.criterion = self._criterion()
         self.optimizer, self.scheduler = self._descent()
         if recorder is not None:
             recorder.watch(self.model, self.optimizer, criterion=self.criterion)
@@ -87,10 +87,9 @@ class _Training:
                 if each.startswith(f"{name}."):
                     parameter.requires_grad = False
 
-    def _criterion(self, loop: Loop) -> Any:
-        options = {"label_smoothing": loop.smoothing} if loop.smoothing else {}
-        kind = getattr(self.nn, loop.criterion.removeprefix("one-hot "))
-        return kind(reduction=loop.reduction, **options)
+    def _criterion(self) -> Any:
+        kind = getattr(self.nn, self.loop.criterion.removeprefix("one-hot "))
+        return kind(reduction=self.loop.reduction)
 
     def _descent(self) -> tuple[Any, Any]:
         descent, optim = self.program.descent, import_module(f"{self.program.framework}.optim")
@@ -161,7 +160,7 @@ class _Training:
             output = self.model(self._tensor(x))
             predicted = output.numpy()
             # A criterion of its own, so that what the recorder hears is the training alone.
-            loss = float(self._criterion(self.program.loop)(output, self._tensor(self._targets(y))))
+            loss = float(self._criterion()(output, self._tensor(self._targets(y))))
         if self.loop.reduction == "sum":
             loss /= len(y)
         self.model.train(True)
@@ -172,11 +171,8 @@ class _Training:
         return skill(predicted, self.split.validation)
 
     def _targets(self, y: Any) -> Any:
-        return (
-            np.eye(self.split.outputs, dtype=np.float32)[y]
-            if self.loop.criterion.startswith("one-hot")
-            else y
-        )
+        is_one_hot = self.loop.criterion.startswith("one-hot")
+        return np.eye(self.split.outputs, dtype=np.float32)[y] if is_one_hot else y
 
 
 def skill(predicted: Any, examples: Examples) -> float:
