@@ -58,10 +58,23 @@ class Rate(Row):
     hits: int = 0
     of: int = 0
 
+    @property
+    def holds(self) -> bool | None:
+        """Whether the share keeps the limit; a share of nothing neither does nor does not."""
+        return super().holds if self.of else None
+
     def to_json(self) -> dict[str, Any]:
         """The row as plain data, with the counts and the interval."""
         low, high = wilson(self.hits, self.of)
-        return {**super().to_json(), "hits": self.hits, "of": self.of, "low": low, "high": high}
+        figure = self.figure if self.of else None
+        return {
+            **super().to_json(),
+            "figure": figure,
+            "hits": self.hits,
+            "of": self.of,
+            "low": low,
+            "high": high,
+        }
 
 
 def rate(case: str, hits: Iterable[bool], limit: float | None = None, *, at_least: bool = True) -> Rate:

@@ -46,6 +46,11 @@ def test_a_share_is_a_row_that_says_of_how_many():
     }
 
 
+def test_a_share_of_nothing_is_no_number_and_keeps_no_limit():
+    told = rate("detected", [], 0.95).to_json()
+    assert (told["figure"], told["holds"], told["of"]) == (None, None, 0)
+
+
 def alarm(rule, layer=None, severity="fault"):
     return {"rule": rule, "severity": severity, "layer": layer}
 
