@@ -10,7 +10,7 @@ from diag.diagnosis.outcome import LOSSES, Outcome
 from diag.diagnosis.persistence import begins_to_last, last_healthy
 from diag.diagnosis.rules import rule
 from diag.diagnosis.stability import sharpness_name, sharpness_over_threshold
-from diag.diagnosis.task import is_impaired, is_short, training_left
+from diag.diagnosis.task import is_short, training_left
 from diag.log import Log
 
 WINDOW = 10
@@ -28,7 +28,7 @@ def learning_rate_too_high(
         return
     # A rate that leaps while it warms up moves little.
     leaps = np.where(ratio >= least_leap_ratio, _leaps(log, steps), 1.0)
-    found = _too_long(log, outcome, steps, ratio, leaps, largest_ratio, largest_leap)
+    found = _too_long(outcome, steps, ratio, leaps, largest_ratio, largest_leap)
     found = found or _too_sharp(log, outcome, largest_sharpness)
     if found is None:
         leapt = _leapt(log, steps, ratio, leaps, largest_leap)
@@ -52,14 +52,10 @@ def learning_rate_too_high(
 
 
 def _first_harm(
-    log: Log,
-    outcome: Outcome,
-    steps: NDArray[np.int64],
-    is_suspect: NDArray[np.bool_],
-    window: int | None,
+    outcome: Outcome, steps: NDArray[np.int64], is_suspect: NDArray[np.bool_], window: int | None
 ) -> int | None:
     """Index of the first suspect step after which the loss suffers."""
-    fails = is_impaired(log)
+    fails = outcome.has_learned_little()
     for index in np.flatnonzero(is_suspect).tolist():
         step = int(steps[index])
         # Too long from the first steps on, so that there is no better loss to lose.
@@ -70,7 +66,6 @@ def _first_harm(
 
 
 def _too_long(
-    log: Log,
     outcome: Outcome,
     steps: NDArray[np.int64],
     ratio: NDArray[np.float64],
@@ -79,7 +74,7 @@ def _too_long(
     largest_leap: float,
 ) -> tuple[int, Evidence] | None:
     """Step and evidence where updates were too long, or the learning rate leapt, and the loss suffered."""
-    index = _first_harm(log, outcome, steps, (ratio > largest_ratio) | (leaps >= largest_leap), WINDOW)
+    index = _first_harm(outcome, steps, (ratio > largest_ratio) | (leaps >= largest_leap), WINDOW)
     if index is None:
         return None
     if leaps[index] >= largest_leap:
@@ -94,7 +89,7 @@ def _too_sharp(log: Log, outcome: Outcome, largest: float) -> tuple[int, Evidenc
         return None
     steps, ratio = sharpness_over_threshold(log)
     # A catapult goes beyond and comes back by itself: only harm that stays tells against the learning rate.
-    index = _first_harm(log, outcome, steps, ratio > largest, window=None)
+    index = _first_harm(outcome, steps, ratio > largest, window=None)
     if index is None:
         return None
     step = int(steps[index])

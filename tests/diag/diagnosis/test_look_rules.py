@@ -240,7 +240,12 @@ class TestNoise:
 
 NORMED = replace(
     NETWORK,
-    layers=(NETWORK.layers[0], Layer("1", "BatchNorm1d", (8,)), Layer("act", "ReLU", (8,)), NETWORK.layers[2]),
+    layers=(
+        NETWORK.layers[0],
+        Layer("1", "BatchNorm1d", (8,)),
+        Layer("act", "ReLU", (8,)),
+        NETWORK.layers[2],
+    ),
 )
 FROM_20 = (np.arange(STEPS) >= 20).astype(float)
 
