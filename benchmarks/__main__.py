@@ -27,7 +27,11 @@ def main(
         raise typer.BadParameter(f"needs one of {', '.join(BENCHMARKS)}, got {name!r}")
     results = []
     for benchmark in [name] if name else BENCHMARKS:
-        rows = list(import_module(f"benchmarks.{benchmark}").run())
+        rows = []
+        for row in import_module(f"benchmarks.{benchmark}").run():
+            # A long benchmark that is cut off has said something.
+            Console(stderr=True).print(f"{row.case}: {row.figure:.3f} {row.unit}", highlight=False)
+            rows.append(row)
         Console().print(_table(benchmark, rows))
         results.append(
             {"benchmark": benchmark, "machine": machine(), "rows": [row.to_json() for row in rows]}
