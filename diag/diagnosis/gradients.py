@@ -6,7 +6,7 @@ import numpy as np
 
 from diag.diagnosis.findings import Evidence, Finding
 from diag.diagnosis.outcome import Outcome
-from diag.diagnosis.persistence import begins_to_last, last_healthy, smoothed
+from diag.diagnosis.persistence import begins_to_last, last_healthy
 from diag.diagnosis.rules import rule
 from diag.diagnosis.task import severity_of, training_left
 from diag.log import Log, Series
@@ -25,8 +25,9 @@ def vanishing_gradients(
     onset = begins_to_last((ratio < least_ratio) & (first < least_norm), least=5)
     left = training_left(log)
     if onset is None and left is not None and left > most_left:
-        # Of a tenth healthy networks know how to make do; those that do not are told.
-        onset = begins_to_last(smoothed(ratio, 9) < faint_ratio, least=max(len(ratio) // 2, 5))
+        # With a tenth some networks make do; those that do not are told.
+        is_faint = ratio < faint_ratio
+        onset = int(np.argmax(is_faint)) if is_faint.mean() > 0.5 else None
     if onset is None:
         return
     step = int(layers.steps[onset])
