@@ -83,7 +83,7 @@ def _by_dropout(log: Log, severity: Severity, largest: float) -> Iterator[Findin
             last_healthy_step=None,
             text=(
                 f"By what it does to the size of its input, layer {layer!r} drops about {rates[layer]:.0%} of the "
-                f"entries; {len(rates)} layers drop more than half."
+                f"entries; so many are dropped in {len(rates)} of {len(dropout_rates(log))} layers that tell."
             ),
         ),
         why="What few entries are left, enlarged, are mostly noise to the layers that follow.",
