@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
 from itertools import islice
@@ -42,8 +43,28 @@ def train(program: Program, seed: int, recorder: diag.Recorder | None = None) ->
         seed: Of the split, the weights and the order of the examples.
         recorder: Where it is recorded, if it is.
     """
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), _alone(program.framework):
         return _Training(program, seed, recorder).run()
+
+
+@contextmanager
+def _alone(framework: str) -> Iterator[None]:
+    """PyTorch on one thread, for programs are small and many; and in evaluation mode by the way of its modules.
+
+    Its encoder would take another way then, past what is watched.
+    """
+    if framework != "torch":
+        yield
+        return
+    torch = import_module("torch")
+    threads, is_fast = torch.get_num_threads(), torch.backends.mha.get_fastpath_enabled()
+    torch.set_num_threads(1)
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.backends.mha.set_fastpath_enabled(is_fast)
 
 
 class _Training:
@@ -54,10 +75,6 @@ class _Training:
         self.rng = np.random.default_rng((seed, 1))
         self.nn = import_module(f"{program.framework}.nn")
         self.library = import_module(program.framework)
-        if program.framework == "torch":
-            self.library.set_num_threads(1)
-            # In evaluation mode its encoder would take a way past the modules that are watched.
-            self.library.backends.mha.set_fastpath_enabled(False)
         self.split: Split = split(program.data, seed)
         self.model = build(program, self.split.train.x.shape[1:], self.split.outputs, seed)
         if program.loop.pretrained:

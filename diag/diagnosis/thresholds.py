@@ -49,7 +49,7 @@ THRESHOLDS: Mapping[str, Mapping[str, Threshold]] = {
     },
     "learning_rate_too_low": {
         "least_ratio": Threshold(1e-4, DEEPCHECKER),
-        "least_of_peak": Threshold(0.05, OURS),
+        "least_of_peak": Threshold(0.1, OURS),
         "faint_ratio": Threshold(6e-4, f"{OURS}; CS231n calls 1e-3 healthy"),
         "most_left": Threshold(0.35, f"{OURS}; in losses of a guess"),
     },

@@ -103,6 +103,7 @@ def test_an_unknown_choice_is_refused(monkeypatch, variable):
 
 
 def test_a_small_suite_runs_from_end_to_end(monkeypatch, tmp_path):
+    pytest.importorskip("torch")
     monkeypatch.setenv("FAULTS_HALF", "tuning")
     monkeypatch.setenv("FAULTS_SIZE", "quick")
     monkeypatch.setenv("FAULTS_RESULTS", str(tmp_path / "results.jsonl"))

@@ -124,7 +124,7 @@ def test_a_rate_that_is_gone_before_half_of_the_run_is_too_low(found, rate, loss
     )
     assert (finding is not None) == is_found
     if finding:
-        assert finding.onset_step == np.argmax(rate < 0.05)
+        assert finding.onset_step == np.argmax(rate < 0.1)
 
 
 @pytest.mark.parametrize(
