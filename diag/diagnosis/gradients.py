@@ -22,12 +22,12 @@ def vanishing_gradients(
         return
     first = layers.values[:, 0]
     ratio = log.series("gradient_norm_ratio").at(layers.steps)[:, 0]
-    onset = begins_to_last((ratio < least_ratio) & (first < least_norm), least=5)
+    onset, bound = begins_to_last((ratio < least_ratio) & (first < least_norm), least=5), least_ratio
     left = training_left(log)
     if onset is None and left is not None and left > most_left:
         # With a tenth some networks make do; those that do not are told.
         is_faint = ratio < faint_ratio
-        onset = int(np.argmax(is_faint)) if is_faint.mean() > 0.5 else None
+        onset, bound = (int(np.argmax(is_faint)) if is_faint.mean() > 0.5 else None), faint_ratio
     if onset is None:
         return
     step = int(layers.steps[onset])
@@ -40,11 +40,11 @@ def vanishing_gradients(
         evidence=Evidence(
             series="gradient_norm_ratio",
             value=value,
-            band=f"at least {least_ratio:g}",
-            readings=len(ratio) - onset,
+            band=f"at least {bound:g}",
+            readings=int(np.count_nonzero(ratio[onset:] < bound)),
             last_healthy_step=last_healthy(layers.steps, onset),
             text=(
-                f"Since step {step} the gradient of the first layer {layers.columns[0]!r} is {value:.2g} times "
+                f"From step {step} on the gradient of the first layer {layers.columns[0]!r} is {value:.2g} times "
                 f"that of the last, {layers.columns[-1]!r}."
             ),
         ),

@@ -209,7 +209,7 @@ def _speaks_last(log: Log, kind: str) -> bool:
 @rule(*PREDICTIONS, "target_max", "target_mean", "criterion_loss")
 def redundant_softmax(log: Log, *, tolerance: float) -> Iterator[Finding]:
     """Probabilities given to a loss that makes probabilities of scores by itself."""
-    bounds = _bounds(log, tolerance)
+    bounds = _bounds(log)
     outcome = Outcome.of(log)
     if bounds is None or outcome is None or len(outcome.loss) < 5:
         return
@@ -248,7 +248,7 @@ def _asks_for_scores(log: Log) -> bool:
 Bounds = tuple[np.ndarray, np.ndarray, str]
 
 
-def _bounds(log: Log, tolerance: float) -> Bounds | None:
+def _bounds(log: Log) -> Bounds | None:
     """Least and largest loss at each reading of a criterion that wants scores and is given probabilities."""
     least, most, mean, std = (column(log, name) for name in PREDICTIONS)
     if np.min(least) < 0 or np.max(most) > 1 + 1e-6:

@@ -125,6 +125,7 @@ def learning_rate_too_low(
     is_slow = typical < faint_ratio and left is not None and left > most_left and not outcome.is_settled()
     if not is_stuck and not is_slow:
         return
+    bound = least_ratio if is_stuck else faint_ratio
     yield Finding(
         rule="learning_rate_too_low",
         severity="warning",
@@ -133,8 +134,8 @@ def learning_rate_too_low(
         evidence=Evidence(
             series="update_ratio",
             value=value,
-            band=f"at least {least_ratio if is_stuck else faint_ratio:g}",
-            readings=int(np.count_nonzero(ratio < faint_ratio)),
+            band=f"at least {bound:g}",
+            readings=int(np.count_nonzero(ratio < bound)),
             last_healthy_step=None,
             text=(
                 f"The median update is {value:.2g} of its weight over the whole run (a healthy one is about 0.001), "

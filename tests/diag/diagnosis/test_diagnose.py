@@ -1,6 +1,7 @@
 """Diagnosis: order, status, what could not be assessed, and rules of the user's own."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -174,3 +175,9 @@ def test_persistence_needs_several_readings_up_to_the_end():
 
 def test_a_running_median_ignores_an_outlier():
     assert smoothed(np.array([1.0, 1, 9, 1, 1]), 3).tolist() == [1, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md"])
+def test_every_rule_stands_in_the_tables(page):
+    text = (Path(__file__).parents[3] / page).read_text(encoding="utf-8")
+    assert [each.id for each in RULES if f"`{each.id}`" not in text] == []
