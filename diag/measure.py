@@ -152,7 +152,9 @@ class Measure:
     def take(self) -> Readings:
         """The readings of the step, with those that follow from several events; forgets them."""
         cells, self._cells = self._cells, []
-        numbers, self._numbers = probes.to_host(self._numbers), []
+        # Forgotten first: what cannot be brought over must not be taken for numbers of the next step.
+        heard, self._numbers = self._numbers, []
+        numbers = probes.to_host(heard)
         if self._plan is None or self._plan.cells != cells:
             layers = self.in_order(self._layers.values())
             self._plan = _Plan(cells, layers, self._omit, self._prefix)
@@ -229,8 +231,9 @@ def _norm_of_all(arrays: Sequence[Any]) -> list[Any]:
 
 def _one_number(name: str, function: Callable[[Any], Any], array: Any) -> tuple[Any]:
     value = function(array)
-    if np.ndim(value) != 0:
-        raise ValueError(f"{name} needs to return one number, got shape {np.shape(value)}")
+    if value is None or np.ndim(value) != 0:
+        got = "None" if value is None else f"shape {np.shape(value)}"
+        raise ValueError(f"{name} needs to return one number, got {got}")
     return (value,)
 
 

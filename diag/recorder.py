@@ -140,12 +140,16 @@ class Recorder:
         Raises:
             TypeError: If they are not of one supported framework.
             ValueError: If the model has no parameters, the optimiser moves none of them, the model is watched
-                already, or the name is taken.
+                already, or the name is taken or has a "/".
             RuntimeError: If the recorder is closed.
         """
         self._check_open("watch")
         if any(watched.capture.model is model for watched in self._watched):
             raise ValueError("watch needs a model that is not watched yet, got one a second time")
+        if "/" in name or "\0" in name:
+            raise ValueError(
+                f"watch needs a name that can be part of a data set's, without '/', got {name!r}"
+            )
         if name in (watched.capture.name for watched in self._watched):
             raise ValueError(
                 f"watch needs a name of its own for each pair, got {name!r} a second time; pass name="
@@ -386,7 +390,7 @@ class Recorder:
         self._tell(Happening(self._step, "failure", subject or work, message))
 
     def _tell(self, happening: Happening) -> None:
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
             # A log that cannot be written cannot be told of it either.
             self._log.write_happening(happening)
 
@@ -414,6 +418,7 @@ class Recorder:
         self._is_open = False
         self._write("the HDF5 log", lambda: self._log.close(reason))
         self._write("TensorBoard", lambda: self._board.close(reason))
+        self._watched, self._looks = [], []
 
 
 def _recordable(function: Callable[..., Any]) -> probes.Probe:

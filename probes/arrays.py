@@ -263,7 +263,7 @@ def _scaled_norm(flat: NDArray[Any]) -> float:
     """Norm of entries whose squares leave the range: of the entries over the largest of them."""
     if flat.size == 0:
         return 0.0
-    largest = float(np.maximum(flat.max(), -flat.min()))
+    largest = abs(float(np.maximum(flat.max(), -flat.min())))
     if largest == 0.0 or not math.isfinite(largest):
         return largest
     return largest * math.sqrt(_sums_of_squares([np.divide(flat, largest, dtype=np.float64)])[0])

@@ -5,12 +5,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from diag.events import Axis, Happening, Histogram, Model, Reading, Readings
+from diag.events import Axis, Columns, Happening, Histogram, Model, Reading, Readings
 from diag.log.compaction import compact
 from diag.log.histograms import HistogramRows
 from diag.log.live import LiveFile, Rows
 from diag.log.rows import AxisRows, CurvatureRows, HappeningRows, ScalarRows, kept
-from diag.log.schema import AXES, CONTINUED, AxisSchema, Schema, by_axis, extended, file_name, log_files
+from diag.log.schema import (
+    AXES,
+    CONTINUED,
+    AxisSchema,
+    Schema,
+    by_axis,
+    check_reading,
+    extended,
+    file_name,
+    log_files,
+)
+
+# Of the rows that wait in memory.
+MOST_BYTES = 1 << 22
 
 
 class LogWriteError(OSError):
@@ -33,7 +46,8 @@ class LogWriter:
         rank: Of this process; each has its own files.
         bins: What each bin of a histogram counts, where `write_histograms` is to be called.
         warm_up: How many recorded steps wait in memory for the schema.
-        chunk_rows: Rows of a chunk.
+        chunk_rows: Rows of a chunk; fewer where there are so many series and layers that they would not fit
+            into a few megabytes.
         flush_seconds: The longest that a row waits for its chunk to fill.
         clock: Seconds, monotonic.
 
@@ -72,10 +86,11 @@ class LogWriter:
         _refuse_a_folder_with_a_log(folder, rank)
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._describe, self._rank, self._bins = folder, describe, rank, bins
-        self._warm_up, self._chunk_rows = warm_up, chunk_rows
+        self._warm_up, self._chunk_rows, self._capacity = warm_up, chunk_rows, chunk_rows
         self._clock, self._flush_seconds, self._flushed_at = clock, flush_seconds, clock()
         self._warm: list[tuple[int, list[Reading]]] = []
         self._waiting: list[tuple[int, Readings]] = []
+        self._checked: Columns | None = None
         self._schema: Schema = {}
         self._rows: dict[Axis, AxisRows] = {}
         self._scalars, self._happenings, self._histograms = ScalarRows(), HappeningRows(), HistogramRows()
@@ -91,7 +106,7 @@ class LogWriter:
 
         Args:
             step: The recorded step.
-            readings: Of any axis. An array among them is copied.
+            readings: Of any axis. An array among them is copied; the vector of `Readings` is kept as it is.
 
         Raises:
             ValueError: If a reading has no place in a log; see `diag.log.schema.check_reading`.
@@ -100,9 +115,10 @@ class LogWriter:
         if not self._is_open():
             return
         if self._file is not None and isinstance(readings, Readings):
+            self._check(readings)
             # Nothing is done at once that can be done for many steps in a row.
             self._waiting.append((step, readings))
-            if len(self._waiting) == self._chunk_rows:
+            if len(self._waiting) >= self._capacity:
                 self._put_waiting()
         elif self._file is not None:
             self._put_waiting()
@@ -206,10 +222,20 @@ class LogWriter:
         for step, readings in warm:
             self._put(step, readings)
 
+    def _check(self, readings: Readings) -> None:
+        if readings.columns is not self._checked:
+            for reading in readings:
+                check_reading(reading)
+            self._checked = readings.columns
+
     def _put_waiting(self) -> None:
+        # What is put may fill a chunk, which is written at once: nothing must seem to wait meanwhile.
         waiting, self._waiting = self._waiting, []
-        for step, readings in waiting:
-            self._put(step, readings)
+        try:
+            while waiting:
+                self._put(*waiting.pop(0))
+        finally:
+            self._waiting = [*waiting, *self._waiting]
 
     def _put(self, step: int, readings: Sequence[Reading]) -> None:
         of_axis = by_axis(readings)
@@ -238,11 +264,12 @@ class LogWriter:
     def _open_segment(self, model: Model, schema: Schema) -> None:
         path = self._folder / file_name(self._rank, len(self._paths) + 1)
         self._histograms.settle(schema)
+        self._capacity = _rows_in_memory(schema, self._chunk_rows)
         with self._dying_of_failure("create"):
-            self._file = LiveFile(path, schema, model, self._chunk_rows, self._histograms.names, self._bins)
+            self._file = LiveFile(path, schema, model, self._capacity, self._histograms.names, self._bins)
         self._paths.append(path)
         self._schema = schema
-        self._rows = {axis: _rows_of(axis, schema[axis], self._chunk_rows) for axis in AXES}
+        self._rows = {axis: _rows_of(axis, schema[axis], self._capacity) for axis in AXES}
 
     def _end_segment(self, reason: str) -> None:
         self._commit()
@@ -253,7 +280,7 @@ class LogWriter:
 
     def _flush_if_due(self) -> None:
         buffers = (self._scalars, self._happenings, self._histograms)
-        is_full = any(rows.is_full for rows in buffers) or len(self._waiting) == self._chunk_rows
+        is_full = any(rows.is_full for rows in buffers)
         is_due = self._file is not None and self._clock() - self._flushed_at >= self._flush_seconds
         if is_full or is_due:
             self._commit()
@@ -284,6 +311,12 @@ class LogWriter:
                 f"LogWriter needs room and permission to {action} the log in {self._folder}; "
                 f"it got {error}; what was flushed before stays readable, what comes after is not logged"
             ) from error
+
+
+def _rows_in_memory(schema: Schema, wanted: int) -> int:
+    """Rows of a chunk, of which there are two in memory: those that wait and those that are being written."""
+    cells = sum(len(axis.lengths) * max(1, len(axis.columns)) for axis in schema.values())
+    return max(1, min(wanted, MOST_BYTES // (8 * max(1, cells))))
 
 
 def _rows_of(axis: Axis, schema: AxisSchema, capacity: int) -> AxisRows:

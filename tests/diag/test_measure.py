@@ -177,6 +177,22 @@ def talkative(activation):
     return activation
 
 
+@probes.probe(unit="1", eats="activation", cost="cheap", source="this test")
+def silent(activation):
+    """A probe that forgets to return its number."""
+
+
+def test_numbers_that_cannot_be_brought_over_are_not_taken_for_those_of_the_next_step(monkeypatch):
+    measure = make()
+    measure.hear(Event("loss", "", np.float64(1.0)))
+    with monkeypatch.context() as patch:
+        patch.setattr(probes, "to_host", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            measure.take()
+    measure.hear(Event("loss", "", np.float64(2.0)))
+    assert taken(measure)["network", "criterion_loss", ""] == 2.0
+
+
 def test_a_probe_of_the_users_own_is_read_for_every_layer_or_parameter():
     measure = make(own=(largest_entry, largest_slope))
     measure.hear(Event("activation", "fc1", np.array([[1.0, 7.0]])))
@@ -187,7 +203,12 @@ def test_a_probe_of_the_users_own_is_read_for_every_layer_or_parameter():
 
 
 @pytest.mark.parametrize(
-    ("probe", "message"), [(broken, "I am broken"), (talkative, "needs to return one number")]
+    ("probe", "message"),
+    [
+        (broken, "I am broken"),
+        (talkative, "needs to return one number"),
+        (silent, "needs to return one number, got None"),
+    ],
 )
 def test_a_failing_probe_leaves_no_number_and_spares_the_others(probe, message):
     measure = make(own=(probe, largest_entry), attempt=Guard(lambda *_: None).attempt)

@@ -35,6 +35,23 @@ def test_half_precision_and_views_are_summarised():
     assert float(probes.summary(np.arange(10, dtype=np.float16)[::2]).max) == 8.0
 
 
+def test_many_numbers_in_half_precision_do_not_overflow_on_the_way():
+    mean, std, *_ = map(float, probes.summary(np.ones((128, 784), np.float16)))
+    assert (mean, std) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.5, 30.0], ids=["around_zero", "as_far_off_as_wide", "far_off"])
+def test_the_deviation_is_that_of_numpy_wherever_the_mean_lies(offset):
+    array = np.random.default_rng(0).standard_normal((60, 70)) + offset
+    assert float(probes.summary(array).std) == pytest.approx(array.std(), rel=1e-12)
+
+
+def test_numbers_whose_squares_leave_the_range_are_summarised():
+    mean, std, least, largest = map(float, probes.summary(np.array([1e200, -1e200])))
+    assert (mean, least, largest) == (0.0, -1e200, 1e200)
+    assert std == pytest.approx(1e200)
+
+
 def test_torch_gives_the_same_numbers():
     torch = pytest.importorskip("torch")
     array = np.random.default_rng(0).standard_normal((5, 7))

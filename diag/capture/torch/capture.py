@@ -262,8 +262,8 @@ class Capture(contract.Capture):
                     torch.sub(weight, kept, out=kept)
                 self._hear(Event("update", names, list(map(lent, self._before))))
                 self._tell_unheard()
-        if self._passes is not None:
-            self._passes.end_step()
+            if self._passes is not None:
+                self._passes.end_step()
         self._has_heard = False
         self._after_step(self)
 

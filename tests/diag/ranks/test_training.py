@@ -62,7 +62,8 @@ def truth(folder, scenario, name, world_size):
 
 
 def size(folder):
-    return {"two0": 2, "four0": 4}[folder.name]
+    # Its number is not always 0: tests of one file may come to a worker in several lots.
+    return {"two": 2, "four": 4}[folder.name.rstrip("0123456789")]
 
 
 def assert_close(found, expected):

@@ -1,0 +1,54 @@
+"""Vectors of readings wait, as the recorder writes them, and are dealt out by whole chunks."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from diag.events import Column, Columns, Layer, Model, Readings
+from diag.log import Log
+
+
+def committed(folder: Path, group: str = "layers") -> int:
+    with h5py.File(folder / "log.h5", "r", swmr=True) as file:
+        return int(file[group]["committed"][()])
+
+
+def vector(name: str, value: float) -> Readings:
+    return Readings(Columns([Column(name, "", "network")]), np.array([value]))
+
+
+def test_readings_that_no_log_can_hold_are_refused_and_those_that_wait_are_kept(open_writer, folder):
+    writer = open_writer(warm_up=0)
+    good = vector("criterion_loss", 0.0)
+    for step in range(5):
+        writer.write(step, Readings(good.columns, np.array([float(step)])))
+    with pytest.raises(ValueError, match='needs series names without "/"'):
+        writer.write(5, vector("gan/loss", 1.0))
+    writer.write(6, Readings(good.columns, np.array([6.0])))
+    writer.close()
+    assert Log(folder).series("criterion_loss").values.ravel().tolist() == [0, 1, 2, 3, 4, 6]
+    assert Log(folder).state == "closed"
+
+
+def test_vectors_that_wait_fill_whole_chunks_and_a_flush_brings_the_rest(open_writer, folder):
+    writer = open_writer(warm_up=0, chunk_rows=4)
+    columns = vector("criterion_loss", 0.0).columns
+    for step in range(11):
+        writer.write(step, Readings(columns, np.array([float(step)])))
+    assert committed(folder, "network") == 8
+    writer.flush()
+    assert committed(folder, "network") == 11
+    writer.close()
+    assert Log(folder).series("criterion_loss").values.ravel().tolist() == list(range(11))
+
+
+def test_a_chunk_of_a_wide_model_has_fewer_rows(open_writer, folder):
+    columns = Columns(Column("activation_rms", f"layer{index}", "layers") for index in range(9000))
+    layers = tuple(Layer(f"layer{index}", "Linear") for index in range(9000))
+    writer = open_writer(warm_up=0, describe=lambda: Model(layers))
+    for step in range(60):
+        writer.write(step, Readings(columns, np.full(9000, float(step))))
+    assert committed(folder) == 58  # 58 rows of 9,000 numbers are 4 MiB
+    writer.close()
