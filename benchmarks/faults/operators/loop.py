@@ -80,7 +80,7 @@ OPERATORS = (
     Operator("sign flipped", (0.1, 0.4, 1.0), _loop("flipped"), "TheDeepChecker: sign flip"),
     Operator("sum instead of mean", (2, 32, 128), _sum, "TheDeepChecker: reduction", is_sgd),
     Operator("the same batches again", (12, 3, 1), _loop("batches"), "loop: the loader is made anew"),
-    Operator("batch too small", (16, 4, 1), _loop("batch"), "DeepCrime HBS"),
+    Operator("batch too small", (16, 4, 1), _loop("batch"), "DeepCrime HBS", _has_no_batch_norm),
     Operator("batching disabled", (64, 128, 0), _loop("batch"), "DeepCrime HDB"),
     Operator("too few steps", (200, 40, 8), _loop("steps"), "DeepCrime HNE"),
     Operator(
