@@ -51,7 +51,7 @@ def run() -> Iterator[Rate]:
 def _jobs() -> int:
     """What the environment or the caller's ``joblib.parallel_config`` says, else all cores."""
     _, ambient = get_active_backend()
-    return int(os.environ.get("FAULTS_JOBS", -1 if ambient == 1 else ambient))
+    return int(os.environ.get("FAULTS_JOBS", -1 if ambient in (None, 1) else ambient))
 
 
 Name = TypeVar("Name", bound=str)
