@@ -21,7 +21,7 @@ import diag
 STEPS = 6
 MAX_NORM = 0.05
 DRIFT_AT = 3
-DIES_AT = 100
+DIES_AT = 300
 X = torch.linspace(-2, 2, 192, dtype=torch.float64).reshape(32, 6).sin()
 Y = torch.arange(32) % 3
 
