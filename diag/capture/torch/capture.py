@@ -62,6 +62,8 @@ class Capture(contract.Capture):
         self._group_sizes: list[int] = []
         self._find_trained()
         self._hearing = Hearing(self, next(model.parameters()).device)
+        self._ears = self._layer_ears()
+        self._encoders = layers.encoder_layers(self._network)
         self._handles: list[Any] = []
         self._layer_handles: list[Any] = []
         self._step_handles = [
@@ -145,6 +147,8 @@ class Capture(contract.Capture):
         elif self._listening and not value and not self._is_compiled:
             self._detach()
         self._listening = value
+        if self._passes is not None:
+            self._passes.listening = value
 
     def _attach(self) -> None:
         network, hearing = self._network, self._hearing
@@ -157,14 +161,21 @@ class Capture(contract.Capture):
             self._handles.append(self._criterion.register_forward_hook(CriterionEar(hearing)))
 
     def _attach_layers(self) -> None:
+        fused = layers.fused_modules(self._encoders)
+        self._layer_handles += [
+            module.register_forward_hook(ear) for module, ear in self._ears if module not in fused
+        ]
+
+    def _layer_ears(self) -> list[tuple[nn.Module, LayerEar]]:
+        """The modules that are to hold a hook, each with its own."""
         names = {module: name for name, module in self._modules.items()}
         projections = layers.attention_projections(self._network)
-        without = {*layers.fused_modules(self._network), *projections.values()}
-        for module, name in names.items():
-            if module not in without:
-                same = [names[projections[module]]] if module in projections else []
-                ear = LayerEar(self._hearing, (*same, name))
-                self._layer_handles.append(module.register_forward_hook(ear))
+        heard_with = {module: [names[inner], names[module]] for module, inner in projections.items()}
+        return [
+            (module, LayerEar(self._hearing, heard_with.get(module, [name])))
+            for module, name in names.items()
+            if module not in projections.values()
+        ]
 
     def _detach(self) -> None:
         _remove(self._layer_handles)
@@ -243,29 +254,33 @@ class Capture(contract.Capture):
 
     def _on_pre_step(self, _optimizer: Any, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> None:
         self._before_step(self)
+        if not self._listening:
+            return
         with self._work("capture of the optimiser's step", self.name), torch.no_grad():
-            if self._listening:
-                self._keep_weights()
-                self._hear(Event("weight", tuple(self._trained), list(map(lent, self._before))))
+            self._keep_weights()
+            self._hear(Event("weight", tuple(self._trained), list(map(lent, self._before))))
             if _closure(arguments, named) is None:
                 self._on_final_gradients()
 
     def _on_post_step(self, _optimizer: Any, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> None:
-        with self._work("capture of the optimiser's step", self.name), torch.no_grad():
-            if _closure(arguments, named) is not None:
-                self._on_final_gradients()
-            if self._listening:
-                names, weights = tuple(self._trained), self._weights()
-                if "moved_weight" in self._wants:
-                    self._hear(Event("moved_weight", names, list(map(lent, weights))))
-                for kept, weight in zip(self._before, weights, strict=True):
-                    torch.sub(weight, kept, out=kept)
-                self._hear(Event("update", names, list(map(lent, self._before))))
+        if self._listening:
+            with self._work("capture of the optimiser's step", self.name), torch.no_grad():
+                if _closure(arguments, named) is not None:
+                    self._on_final_gradients()
+                self._tell_update()
                 self._tell_unheard()
-            if self._passes is not None:
-                self._passes.end_step()
+        if self._passes is not None:
+            self._passes.end_step()
         self._has_heard = False
         self._after_step(self)
+
+    def _tell_update(self) -> None:
+        names, weights = tuple(self._trained), self._weights()
+        if "moved_weight" in self._wants:
+            self._hear(Event("moved_weight", names, list(map(lent, weights))))
+        for kept, weight in zip(self._before, weights, strict=True):
+            torch.sub(weight, kept, out=kept)
+        self._hear(Event("update", names, list(map(lent, self._before))))
 
     def _weights(self) -> list[torch.Tensor]:
         return [on_this_rank(parameter.detach()) for parameter in self._trained.values()]
@@ -279,7 +294,7 @@ class Capture(contract.Capture):
         torch._foreach_copy_(self._before, weights)
 
     def _on_backward_end(self) -> None:
-        if self._listening and self._clipping is not None and self._clipping.is_awaited:
+        if self._clipping is not None and self._clipping.is_awaited:
             with self._work("capture of gradients before clipping", self.name), torch.no_grad():
                 self._clipping.keep(self._gradients().values())
 
@@ -288,17 +303,16 @@ class Capture(contract.Capture):
 
     def _on_final_gradients(self) -> None:
         """Gradients are as the optimiser gets them."""
-        gradients = self._gradients() if self._listening else {}
+        gradients = self._gradients()
         norms = None if self._clipping is None else self._clipping.norms(len(gradients))
         if norms is not None:
             self._hear(Event("unclipped_gradient", ("",), [norms]))
-        if self._listening:
-            arrays = list(gradients.values())
-            # A fused optimiser unscales gradients itself, while it moves.
-            scale = getattr(self._optimizer, "grad_scale", None)
-            if scale is not None:
-                arrays = [gradient / scale for gradient in arrays]
-            self._hear(Event("gradient", tuple(gradients), arrays))
+        arrays = list(gradients.values())
+        # A fused optimiser unscales gradients itself, while it moves.
+        scale = getattr(self._optimizer, "grad_scale", None)
+        if scale is not None:
+            arrays = [gradient / scale for gradient in arrays]
+        self._hear(Event("gradient", tuple(gradients), arrays))
 
     # ------------------------------------------------------------------------------- unheard
 
@@ -319,7 +333,7 @@ class Capture(contract.Capture):
             self._tell("unseen", "", self._why_nothing_heard())
 
     def _why_unheard(self, module: nn.Module) -> str:
-        if module in layers.fused_modules(self._network):
+        if module in layers.fused_modules(self._encoders):
             return "part of a transformer layer in evaluation mode, left to run as one fused step"
         return "it did not run at the first recorded step, or not through a call of the module, or gave no tensor"
 

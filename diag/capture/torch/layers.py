@@ -1,6 +1,6 @@
 """What a PyTorch model consists of: which modules are layers, what they are called, what they own."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from torch import nn
@@ -89,17 +89,17 @@ def owned_parameters(layers: Mapping[str, nn.Module]) -> list[Owned]:
     return list(found.values())
 
 
-def fused_modules(model: nn.Module) -> set[nn.Module]:
+def encoder_layers(model: nn.Module) -> list[nn.TransformerEncoderLayer]:
+    """The transformer layers of a model that may run as one fused step."""
+    return [module for module in model.modules() if isinstance(module, nn.TransformerEncoderLayer)]
+
+
+def fused_modules(encoders: Iterable[nn.TransformerEncoderLayer]) -> set[nn.Module]:
     """Modules of transformer layers in evaluation mode, which run as one fused step while nobody hooks them.
 
     A hook anywhere inside would switch that step off, and change the last digits of a frozen encoder.
     """
-    frozen = (
-        module
-        for module in model.modules()
-        if isinstance(module, nn.TransformerEncoderLayer) and not module.training
-    )
-    return {part for module in frozen for part in module.modules()}
+    return {part for encoder in encoders if not encoder.training for part in encoder.modules()}
 
 
 def attention_projections(model: nn.Module) -> dict[nn.Module, nn.Module]:

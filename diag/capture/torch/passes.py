@@ -18,8 +18,9 @@ ANNOUNCEMENT = "on_whole_gradients"
 class BackwardPasses:
     """Counts backward passes by the gradient of one parameter, and tells what is odd about them.
 
-    No number is computed. No hook runs where `GradScaler` skips a step, but it does ask the optimiser
-    something first: a question after which comes no step, but another backward pass, was a skipped step.
+    While it is not `listening` no hook of it runs in a backward pass. None runs where `GradScaler` skips a step,
+    but it does ask the optimiser something first: a question after which comes no step, but another backward
+    pass or another question, was a skipped step.
 
     Args:
         parameter: Takes part in every backward pass.
@@ -30,8 +31,9 @@ class BackwardPasses:
         on_end: Called when all gradients of a pass are there.
 
     Attributes:
-        count: Passes since the last step.
-        scale: The factor by which a `GradScaler` had scaled this step's loss, as a tensor; None if none has.
+        count: Passes since the last step, while listening.
+        scale: The factor by which a `GradScaler` had scaled the loss of this step, as a tensor; None if none has,
+            or nobody listens.
     """
 
     def __init__(
@@ -49,19 +51,33 @@ class BackwardPasses:
         self._work = work
         self._name = name
         self._on_end = on_end
+        self._handle: Any = None
+        self._was_asked = False
         self._skipped = 0
         self._told_accumulation = False
         self._gradient: Callable[[], torch.Tensor | None] = lambda: None
         self._version = 0
         self.count = 0
         self.scale: torch.Tensor | None = None
-        hooked: Any = parameter  # torch has no types for its hooks
-        self._handle = hooked.register_post_accumulate_grad_hook(self._on_gradient)
         # What stands for an optimiser of another framework is handed gradients, and says itself when it is.
         self._is_announced = hasattr(optimizer, ANNOUNCEMENT)
         if self._is_announced:
             setattr(optimizer, ANNOUNCEMENT, self._end)
         self._undo = _listen_to_question(optimizer, self._on_question)
+
+    @property
+    def listening(self) -> bool:
+        """Whether passes are counted."""
+        return self._handle is not None
+
+    @listening.setter
+    def listening(self, value: bool) -> None:
+        if value and self._handle is None:
+            hooked: Any = self._parameter  # torch has no types for its hooks
+            self._handle = hooked.register_post_accumulate_grad_hook(self._on_gradient)
+        elif not value and self._handle is not None:
+            self._handle.remove()
+            self._handle = None
 
     def _on_gradient(self, _parameter: torch.Tensor) -> None:
         with self._work("count of backward passes", self._name):
@@ -78,6 +94,8 @@ class BackwardPasses:
 
     def _end(self) -> None:
         """All gradients of a pass are there; what changes them from here on is clipping."""
+        if not self.listening:
+            return
         with self._work("count of backward passes", self._name):
             gradient = self._parameter.grad
             if gradient is not None:
@@ -88,11 +106,14 @@ class BackwardPasses:
         # Lightning asks it too, whether it scales anything or not.
         if isinstance(asker, torch.amp.GradScaler):
             with self._work("count of backward passes", self._name):
-                # Ours, scaled like a loss: asked for its scale, a scaler waits for the device.
-                self.scale = asker.scale(torch.ones((), device=self._parameter.device))
+                self._tell_skipped()
+                self._was_asked = True
+                if self.listening:
+                    # Ours, scaled like a loss: asked for its scale, a scaler waits for the device.
+                    self.scale = asker.scale(torch.ones((), device=self._parameter.device))
 
     def _tell_skipped(self) -> None:
-        if self.scale is not None:
+        if self._was_asked:
             self._skipped += 1
             self._tell(
                 "skipped_step", self._name, f"GradScaler skipped a step, number {self._skipped} of this run"
@@ -118,12 +139,12 @@ class BackwardPasses:
         self._begin_anew()
 
     def _begin_anew(self) -> None:
-        self.count, self.scale = 0, None
+        self.count, self.scale, self._was_asked = 0, None, False
 
     def close(self) -> None:
         """Lets go of the parameter and of the optimiser."""
         self._tell_skipped()
-        self._handle.remove()
+        self.listening = False
         self._undo()
         if self._is_announced:
             setattr(self._optimizer, ANNOUNCEMENT, lambda: None)
