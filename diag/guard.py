@@ -46,14 +46,17 @@ class Guard:
 
     def attempt(self, work: str, subject: str, function: Callable[[Any], Any], argument: Any) -> Any:
         """What a function makes of its argument, within a block of its own; None where it fails."""
-        self.enter()
+        is_outermost = not self._depth
+        if is_outermost:
+            self.enter()
         try:
             return function(argument)
         except Exception as error:  # noqa: BLE001 - whatever error it is, it must not stop the training
             self.report(work, subject, error)
             return None
         finally:
-            self.leave()
+            if is_outermost:
+                self.leave()
 
     def enter(self) -> None:
         """Begins a block; only the outermost counts time and silences NumPy."""

@@ -7,7 +7,7 @@ No framework is imported here. `array_api_compat` finds the library of an array 
 import math
 import sys
 from collections.abc import Sequence
-from itertools import accumulate, chain
+from itertools import chain
 from typing import Any, TypeAlias
 
 import array_api_compat.numpy as numpy_namespace
@@ -35,6 +35,7 @@ _NUMBER_TYPES = {float, int, np.float64, np.float32, np.int64}
 
 # Characters of the types whose squares are added up as they are.
 FLOATS = "fd"
+_ONES = {char: np.ones(_RUN, char) for char in FLOATS}
 
 # A sum of squares below this may have lost digits to numbers too small for float32.
 _LOWEST = float(np.finfo(np.float32).tiny / np.finfo(np.float32).eps)
@@ -114,10 +115,10 @@ def norms(arrays: Sequence[Array]) -> Array:
         )
     namespace = namespace_of(*arrays)
     if is_numpy_namespace(namespace):
-        return _norms_on_host(arrays)
+        return norms_on_host(arrays)
     views = [readable(array) for array in arrays]
     if all(isinstance(view, _OF_NUMPY) for view in views):
-        return namespace.asarray(_norms_on_host(views))
+        return namespace.asarray(norms_on_host(views))
     return _norms_on_device(namespace, [detached(array) for array in arrays])
 
 
@@ -192,37 +193,45 @@ def _fetched(values: Sequence[Array]) -> list[NDArray[np.float64]]:
     return np.split(fetched, np.cumsum([row.shape[0] for row in rows])[:-1])
 
 
+def norms_on_host(arrays: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
+    """`norms` of NumPy arrays."""
+    with np.errstate(all="ignore"):
+        return np.array([norm_on_host(array) for array in arrays])
+
+
 def norm_on_host(array: NDArray[Any]) -> float:
     """`norm` of a NumPy array for callers that have silenced NumPy already."""
-    flat = _flat(array)
+    flat = flat_float(array)
     squares = sum_of_squares_on_host(flat)
     return math.sqrt(squares) if is_in_range(squares) else _scaled_norm(flat)
 
 
 def sum_of_squares_on_host(flat: NDArray[Any]) -> float:
-    """Sum of the squares of a 1-D NumPy array, good for a norm where it `is_in_range`."""
-    if flat.dtype.char not in FLOATS:
-        flat = flat.astype(np.float64)
-    if flat.size <= _RUN:
+    """Sum of the squares of a 1-D NumPy array of a type in `FLOATS`, good for a norm where it `is_in_range`."""
+    whole = flat.size - flat.size % _RUN
+    if not whole:
         return float(np.dot(flat, flat))
-    sums = np.zeros(flat.size // _RUN + 1)
-    _square_runs(flat, sums)
-    return float(np.add.reduce(sums))
+    runs = flat[:whole].reshape(-1, _RUN)
+    squares = float(np.add.reduce(np.vecdot(runs, runs), dtype=np.float64))
+    if whole < flat.size:
+        rest = flat[whole:]
+        squares += float(np.dot(rest, rest))
+    return squares
+
+
+def sum_on_host(flat: NDArray[Any]) -> float:
+    """Sum of a 1-D NumPy array of a type in `FLOATS`."""
+    whole = flat.size - flat.size % _RUN
+    if not whole:
+        return float(np.add.reduce(flat))
+    # A product with ones takes a third of the time of NumPy's own sum.
+    sums = np.vecdot(flat[:whole].reshape(-1, _RUN), _ONES[flat.dtype.char])
+    return float(np.add.reduce(sums, dtype=np.float64)) + float(np.add.reduce(flat[whole:]))
 
 
 def is_in_range(squares: float) -> bool:
     """Whether a sum of squares has neither overflowed nor lost digits to numbers too small for the type."""
     return _LOWEST < squares < math.inf
-
-
-def _norms_on_host(arrays: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
-    flats = [_flat(array) for array in arrays]
-    with np.errstate(all="ignore"):
-        squares = _sums_of_squares(flats)
-        found = np.sqrt(squares)
-        for index in np.flatnonzero(~((squares > _LOWEST) & (squares < math.inf))):
-            found[index] = _scaled_norm(flats[index])
-    return found
 
 
 def _numpy_view(tensor: Array) -> NDArray[Any]:
@@ -232,31 +241,12 @@ def _numpy_view(tensor: Array) -> NDArray[Any]:
         return tensor.float().numpy()
 
 
-def _flat(array: NDArray[Any]) -> NDArray[Any]:
+def flat_float(array: NDArray[Any]) -> NDArray[Any]:
+    """A NumPy array as a vector of a type in `FLOATS`, its entries in whatever order they lie."""
     if array.dtype.char not in FLOATS:
         array = array.astype(np.float64)
     # "K" and not "C": a transposed view is then read as it lies, without a copy.
     return array.ravel(order="K")
-
-
-def _sums_of_squares(flats: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
-    # Each array has a place for each of its runs and one for what is left: all are added up in one call.
-    ends = list(accumulate(flat.size // _RUN + 1 for flat in flats))
-    starts = [0, *ends[:-1]]
-    sums = np.zeros(ends[-1])
-    for flat, start, end in zip(flats, starts, ends, strict=True):
-        _square_runs(flat, sums[start:end])
-    return np.add.reduceat(sums, starts)
-
-
-def _square_runs(flat: NDArray[Any], sums: NDArray[np.float64]) -> None:
-    whole = flat.size - flat.size % _RUN
-    if whole:
-        runs = flat[:whole].reshape(-1, _RUN)
-        np.vecdot(runs, runs, out=sums[:-1])
-    if whole < flat.size:
-        rest = flat[whole:]
-        sums[-1] = np.dot(rest, rest)
 
 
 def _scaled_norm(flat: NDArray[Any]) -> float:
@@ -266,7 +256,7 @@ def _scaled_norm(flat: NDArray[Any]) -> float:
     largest = abs(float(np.maximum(flat.max(), -flat.min())))
     if largest == 0.0 or not math.isfinite(largest):
         return largest
-    return largest * math.sqrt(_sums_of_squares([np.divide(flat, largest, dtype=np.float64)])[0])
+    return largest * math.sqrt(sum_of_squares_on_host(np.divide(flat, largest, dtype=np.float64)))
 
 
 def _norms_on_device(namespace: Any, arrays: Sequence[Array]) -> Array:

@@ -1,4 +1,7 @@
-"""Several measures in one go, for where they are taken of everything at every step: the same numbers, fewer looks."""
+"""Several measures in one go, for where they are taken of everything at every step: the same numbers, fewer looks.
+
+NumPy's warnings of overflow and the like are for the caller to silence, once for all of them.
+"""
 
 import math
 from collections.abc import Sequence
@@ -9,11 +12,12 @@ from numpy.typing import NDArray
 
 from probes.activations import activation_mean, activation_rms, non_finite_count
 from probes.arrays import (
-    FLOATS,
     Array,
+    flat_float,
     norm_on_host,
     norms,
     readable,
+    sum_on_host,
 )
 from probes.gradients import combined_norm
 
@@ -25,7 +29,7 @@ class Moments(NamedTuple):
     """What `moments` finds, each 0-d.
 
     Attributes:
-        mean: See `activation_mean`.
+        mean: See `activation_mean`; on the host in float64.
         rms: See `activation_rms`.
         non_finite_count: See `non_finite_count`.
     """
@@ -52,12 +56,11 @@ def moments(activation: Array) -> Moments:
         [4.0, 5.0, 0.0]
     """
     seen = readable(activation)
-    if not (type(seen) is np.ndarray and seen.dtype.char in FLOATS and seen.size):
+    if not (type(seen) is np.ndarray and seen.size):
         return Moments(activation_mean(seen), activation_rms(seen), non_finite_count(seen))
-    with np.errstate(all="ignore"):
-        size = norm_on_host(seen)
-        mean = np.add.reduce(seen, axis=None) / seen.size
-    return Moments(mean, size / math.sqrt(seen.size), _count_behind(size, seen))
+    flat = flat_float(seen)
+    size, total = norm_on_host(flat), sum_on_host(flat)
+    return Moments(total / flat.size, size / math.sqrt(flat.size), _count_behind(size, flat))
 
 
 def norms_one_by_one(arrays: Sequence[Array]) -> list[Any]:
@@ -76,8 +79,8 @@ def norms_one_by_one(arrays: Sequence[Array]) -> list[Any]:
         >>> norms_one_by_one([np.array([3.0, 4.0]), np.array([0.0, 2.0])])
         [5.0, 2.0]
     """
-    found = norms([readable(array) for array in arrays])
-    return found.tolist() if isinstance(found, np.ndarray) else [found]
+    seen = [readable(array) for array in arrays]
+    return list(map(norm_on_host, seen)) if _are_on_host(seen) else [norms(seen)]
 
 
 def norms_and_non_finite_counts(arrays: Sequence[Array]) -> list[Array]:
@@ -98,10 +101,9 @@ def norms_and_non_finite_counts(arrays: Sequence[Array]) -> list[Array]:
         [5.0, 2.0, 0, 0]
     """
     seen = [readable(array) for array in arrays]
-    found = norms(seen)
-    if not isinstance(found, np.ndarray):
-        return [found, *(non_finite_count(array) for array in seen)]
-    sizes = found.tolist()
+    if not _are_on_host(seen):
+        return [norms(seen), *(non_finite_count(array) for array in seen)]
+    sizes = list(map(norm_on_host, seen))
     return [*sizes, *map(_count_behind, sizes, seen)]
 
 
@@ -122,6 +124,10 @@ def combined_norms(norms: NDArray[np.float64], starts: Sequence[int]) -> NDArray
     if np.all((norms > _SAFE[0]) & (norms < _SAFE[1])):
         return np.sqrt(np.add.reduceat(norms * norms, starts))
     return np.array([combined_norm(group) for group in np.split(norms, starts[1:])])
+
+
+def _are_on_host(arrays: Sequence[Array]) -> bool:
+    return bool(arrays) and all(isinstance(array, np.ndarray) for array in arrays)
 
 
 def _count_behind(size: float, array: Any) -> Any:

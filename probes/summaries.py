@@ -1,12 +1,22 @@
 """What an array of any meaning looks like: where it lies, and how far it spreads."""
 
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from probes.arrays import Array, namespace_of, norm_on_host, readable, returned, widest_float
+from probes.arrays import (
+    Array,
+    flat_float,
+    namespace_of,
+    norm_on_host,
+    readable,
+    returned,
+    sum_on_host,
+    widest_float,
+)
 
 
 class Summary(NamedTuple):
@@ -40,36 +50,31 @@ def summary(array: Array) -> Summary:
     seen = readable(array)
     if 0 in seen.shape:
         raise ValueError(f"summary needs at least one entry, got shape {tuple(seen.shape)}")
+    if isinstance(seen, np.ndarray):
+        return Summary(*(returned(number, array) for number in _on_host(seen)))
     namespace = namespace_of(seen)
     floating = (
         seen if namespace.isdtype(seen.dtype, "real floating") else namespace.astype(seen, widest_float(seen))
     )
+    return Summary(*(f(floating) for f in (namespace.mean, namespace.std, namespace.min, namespace.max)))
+
+
+def _on_host(array: NDArray[Any]) -> Iterator[Any]:
+    # Half precision is added up in a wider type, and given back in its own; integers are no numbers to give.
+    dtype = array.dtype if array.dtype.kind == "f" else np.dtype(np.float64)
+    flat = flat_float(array)
     with np.errstate(all="ignore"):
-        if type(floating) is np.ndarray:
-            return Summary(*(returned(number, array) for number in _on_host(floating)))
-        return Summary(*(f(floating) for f in (namespace.mean, namespace.std, namespace.min, namespace.max)))
+        mean = sum_on_host(flat) / flat.size
+        numbers = mean, _spread(flat, mean), np.minimum.reduce(flat), np.maximum.reduce(flat)
+        return map(dtype.type, numbers)
 
 
-def _on_host(array: NDArray[Any]) -> tuple[Any, ...]:
-    # Half precision is added up in a wider type, as `np.mean` does; the bare reduction is faster.
-    total = np.add.reduce(array, axis=None, dtype=np.float32 if array.dtype.char == "e" else None)
-    mean = array.dtype.type(total / array.size)
-    std = _spread(array, float(mean))
-    return (
-        mean,
-        array.dtype.type(std),
-        np.minimum.reduce(array, axis=None),
-        np.maximum.reduce(array, axis=None),
-    )
-
-
-def _spread(array: NDArray[Any], mean: float) -> float:
+def _spread(flat: NDArray[Any], mean: float) -> float:
     """The standard deviation; from the norm of the array where that is safe, for it lays nothing down."""
-    size = norm_on_host(array) / math.sqrt(array.size)
+    size = norm_on_host(flat) / math.sqrt(flat.size)
     # Products and not powers: a power that overflows is an error in Python, and no infinity.
     variance = size * size - mean * mean
     if mean * mean < variance < math.inf:
         # Little cancels between the two: as many digits are left as the mean has.
         return math.sqrt(variance)
-    wide = np.float32 if array.dtype.char == "e" else array.dtype.type
-    return norm_on_host(array - wide(mean)) / math.sqrt(array.size)
+    return norm_on_host(flat - flat.dtype.type(mean)) / math.sqrt(flat.size)

@@ -170,7 +170,9 @@ class UnitActivity:
             return np.float64(math.nan)
         if self.examples < self.window:
             return namespace_of(self._last_fired).asarray(math.nan, dtype=widest_float(self._last_fired))
-        return _silent_fraction(self.examples - self._last_fired < self.window)
+        namespace = namespace_of(self._last_fired)
+        silent = namespace.count_nonzero(self._last_fired <= self.examples - self.window)
+        return fraction(silent, self._last_fired.shape[0])
 
     def _check_units(self, units: int) -> None:
         if self._last_fired is not None and self._last_fired.shape[0] != units:
@@ -298,7 +300,8 @@ def _firing(caller: str, activation: Array) -> Array:
 
 
 def _silent_fraction(firing: Array) -> Array:
-    return fraction(namespace_of(firing).count_nonzero(~firing), firing.shape[0])
+    units = firing.shape[0]
+    return fraction(units - namespace_of(firing).count_nonzero(firing), units)
 
 
 def _firing_counts(activation: Array) -> Array:

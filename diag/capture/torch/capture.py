@@ -59,6 +59,8 @@ class Capture(contract.Capture):
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._trained: dict[str, nn.Parameter] = {}
         self._before: list[torch.Tensor] = []
+        self._lent_before: list[torch.Tensor] = []
+        self._types: list[tuple[torch.dtype, torch.device]] = []
         self._group_sizes: list[int] = []
         self._find_trained()
         self._hearing = Hearing(self, next(model.parameters()).device)
@@ -88,6 +90,7 @@ class Capture(contract.Capture):
         moved = {id(parameter) for group in groups for parameter in group}
         self._trained = {name: parameter for name, _, parameter in self._owned if id(parameter) in moved}
         self._group_sizes = [len(group) for group in groups]
+        self._types = []
 
     def _count_passes(self) -> BackwardPasses | None:
         # The last layer takes part in every backward pass.
@@ -258,7 +261,7 @@ class Capture(contract.Capture):
             return
         with self._work("capture of the optimiser's step", self.name), torch.no_grad():
             self._keep_weights()
-            self._hear(Event("weight", tuple(self._trained), list(map(lent, self._before))))
+            self._hear(Event("weight", tuple(self._trained), self._lent_before))
             if _closure(arguments, named) is None:
                 self._on_final_gradients()
 
@@ -280,7 +283,7 @@ class Capture(contract.Capture):
             self._hear(Event("moved_weight", names, list(map(lent, weights))))
         for kept, weight in zip(self._before, weights, strict=True):
             torch.sub(weight, kept, out=kept)
-        self._hear(Event("update", names, list(map(lent, self._before))))
+        self._hear(Event("update", names, self._lent_before))
 
     def _weights(self) -> list[torch.Tensor]:
         return [on_this_rank(parameter.detach()) for parameter in self._trained.values()]
@@ -289,8 +292,10 @@ class Capture(contract.Capture):
         if self._group_sizes != [len(group["params"]) for group in self._optimizer.param_groups]:
             self._find_trained()
         weights = self._weights()
-        if [(kept.dtype, kept.device) for kept in self._before] != [(w.dtype, w.device) for w in weights]:
-            self._before = [torch.empty_like(weight) for weight in weights]
+        types = [(weight.dtype, weight.device) for weight in weights]
+        if types != self._types:
+            self._types, self._before = types, [torch.empty_like(weight) for weight in weights]
+            self._lent_before = list(map(lent, self._before))
         torch._foreach_copy_(self._before, weights)
 
     def _on_backward_end(self) -> None:
