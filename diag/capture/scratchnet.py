@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -50,9 +51,12 @@ class Capture(contract.Capture):
         self._parameters = _moved_parameters(model, optimizer, name)
         self._before = [np.empty_like(parameter.array) for parameter in self._parameters.values()]
         self._handles: list[Handle] = []
-        self._step_handles = [
+        self._norms_before_clipping: dict[str, float] = {}
+        self._is_clipped = False
+        self._lasting_handles = [
             optimizer.register_step_pre_hook(self._on_pre_step),
             optimizer.register_step_post_hook(self._on_post_step),
+            *(p.register_clip_hook(partial(self._on_clip, name)) for name, p in self._parameters.items()),
         ]
         self._listening = False
         self._told_unheard = False
@@ -121,8 +125,8 @@ class Capture(contract.Capture):
     def close(self) -> None:
         """Removes every hook; the model is as it was."""
         self.listening = False
-        while self._step_handles:
-            self._step_handles.pop().remove()
+        while self._lasting_handles:
+            self._lasting_handles.pop().remove()
 
     def _is_training(self) -> bool:
         return self.model.training and sn.is_recording()
@@ -164,9 +168,23 @@ class Capture(contract.Capture):
             for kept, weight in zip(self._before, self._weights(), strict=True):
                 np.copyto(kept, weight)
             self._hear(Event("weight", tuple(self._parameters), self._before))
-            with_gradient = {name: p for name, p in self._parameters.items() if p.grad is not None}
-            gradients = [parameter.grad.array for parameter in with_gradient.values()]  # type: ignore[union-attr]
-            self._hear(Event("gradient", tuple(with_gradient), gradients))
+            self._tell_gradients()
+
+    def _tell_gradients(self) -> None:
+        gradients = {name: p.grad.array for name, p in self._parameters.items() if p.grad is not None}
+        # Once somebody has clipped, the norms before stand at every step, as those after do.
+        if self._is_clipped:
+            kept, self._norms_before_clipping = self._norms_before_clipping, {}
+            norms = [kept[name] if name in kept else _norm(gradient) for name, gradient in gradients.items()]
+            self._hear(Event("unclipped_gradient", ("",), [np.array(norms)]))
+        self._hear(Event("gradient", tuple(gradients), list(gradients.values())))
+
+    def _on_clip(self, name: str, gradient: Flat) -> None:
+        if self._listening:
+            with self._work("capture of gradients before clipping", name):
+                self._is_clipped = True
+                # The first time counts: who clips twice has clipped once by then.
+                self._norms_before_clipping.setdefault(name, _norm(gradient))
 
     def _on_post_step(self, _optimizer: sn.optim.Optimizer) -> None:
         if self._listening:
@@ -296,6 +314,10 @@ def _moved_parameters(
                 found[full] = parameter
                 moved.remove(parameter)
     return found
+
+
+def _norm(gradient: Flat) -> float:
+    return float(sn.nn.utils.get_total_norm([gradient]))
 
 
 def _spoken(output: Any) -> Any:

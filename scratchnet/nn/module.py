@@ -19,10 +19,23 @@ class Parameter(Tensor):
         requires_grad: False freezes it.
     """
 
-    __slots__ = ()
+    __slots__ = ("_clip_hooks",)
 
     def __init__(self, data: ArrayLike, requires_grad: bool = True) -> None:
         super().__init__(data, requires_grad)
+        self._clip_hooks = Hooks()
+
+    def register_clip_hook(self, hook: Callable[[Array], None]) -> Handle:
+        """Has ``hook(gradient)`` called whenever the gradient is about to be clipped, whether that changes it or not.
+
+        It may read the array, and not keep it.
+        """
+        return self._clip_hooks.add(hook)
+
+    def tell_of_clipping(self) -> None:
+        """Tells who listens that the gradient, if there is one, is about to be clipped."""
+        if self._clip_hooks and self.grad is not None:
+            self._clip_hooks(self.grad.array)
 
 
 class Module:

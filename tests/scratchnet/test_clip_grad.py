@@ -215,3 +215,25 @@ ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
 def test_what_bounds_nothing_is_refused(call: Callable[[], Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    "clip",
+    [
+        lambda w: utils.clip_grad_norm_(w, 1.0),
+        lambda w: utils.clip_grad_value_([w], 1.0),
+        lambda w: utils.clip_grad_norm_(w, 99.0),
+    ],
+    ids=["norm", "value", "a norm that is small enough"],
+)
+def test_who_listens_to_a_parameter_hears_its_gradient_before_it_is_clipped(clip):
+    weight, heard = nn.Parameter(np.array([3.0, 4.0])), []
+    handle = weight.register_clip_hook(lambda gradient: heard.append(gradient.copy()))
+    clip(weight)
+    assert heard == []
+    (weight * weight).sum().backward()
+    clip(weight)
+    assert [gradient.tolist() for gradient in heard] == [[6.0, 8.0]]
+    handle.remove()
+    clip(weight)
+    assert len(heard) == 1

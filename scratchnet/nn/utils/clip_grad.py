@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from scratchnet.nn.module import Parameter
 from scratchnet.tape import Array
 from scratchnet.tensor import Tensor
 
@@ -66,12 +67,13 @@ def clip_grads_with_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float
     """
     if not max_norm >= 0:
         raise ValueError(f"clipping needs max_norm >= 0, got max_norm={max_norm}")
+    chosen = _announced(parameters)
     share = float(max_norm) / (float(total_norm) + 1e-6)
     if share >= 1:
         return
     # An infinite norm leaves zeros, and NaN where the infinity stood, as in PyTorch.
     with np.errstate(invalid="ignore"):
-        _change(parameters, lambda gradient, out: np.multiply(gradient, share, out=out))
+        _change(chosen, lambda gradient, out: np.multiply(gradient, share, out=out))
 
 
 def clip_grad_norm_(
@@ -126,11 +128,19 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     if not clip_value >= 0:
         raise ValueError(f"clip_grad_value_ needs clip_value >= 0, got clip_value={clip_value}")
     bound = float(clip_value)
-    _change(parameters, lambda gradient, out: np.clip(gradient, -bound, bound, out=out))
+    _change(_announced(parameters), lambda gradient, out: np.clip(gradient, -bound, bound, out=out))
 
 
-def _change(parameters: Tensor | Iterable[Tensor], change: Callable[[Array, Array | None], Array]) -> None:
-    for parameter in [parameters] if isinstance(parameters, Tensor) else parameters:
+def _announced(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
+    chosen = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    for parameter in chosen:
+        if isinstance(parameter, Parameter):
+            parameter.tell_of_clipping()
+    return chosen
+
+
+def _change(parameters: Iterable[Tensor], change: Callable[[Array, Array | None], Array]) -> None:
+    for parameter in parameters:
         gradient = parameter.grad
         if gradient is None:
             continue

@@ -220,3 +220,52 @@ class TestBadInput:
         other = nn.Linear(1, 1, rng=0)
         with pytest.raises(ValueError, match=r"needs an optimizer that moves the model's parameters"):
             open_capture(net[0], optim.SGD(other.parameters()), None)
+
+
+def clip(model):
+    return float(nn.utils.clip_grad_norm_(model.parameters(), 0.05))
+
+
+def train_and(between, model, optimizer, criterion):
+    loss = criterion(model(np.ones((5, 3))), np.array([0, 1, 0, 1, 0]))
+    optimizer.zero_grad()
+    loss.backward()
+    told = between(model)
+    optimizer.step()
+    return told
+
+
+def test_from_the_first_time_that_gradients_are_clipped_their_norms_before_are_told(net):
+    heard = Heard(*net)
+    heard.capture.listening = True
+    train(*net)
+    assert "unclipped_gradient" not in {kind for kind, _, _ in heard.events}
+    before = train_and(clip, *net)
+    (norms,) = heard.arrays("unclipped_gradient")
+    assert np.linalg.norm(norms) == pytest.approx(before, rel=1e-6)
+    heard.events.clear()
+    train(*net)
+    (norms,), gradients = heard.arrays("unclipped_gradient"), heard.arrays("gradient")
+    assert norms == pytest.approx([np.linalg.norm(gradient) for gradient in gradients], rel=1e-6)
+
+
+def test_who_clips_twice_is_told_the_norms_before_the_first_time(net):
+    heard = Heard(*net)
+    heard.capture.listening = True
+    before = train_and(lambda model: (clip(model), clip(model))[0], *net)
+    (norms,) = heard.arrays("unclipped_gradient")
+    assert np.linalg.norm(norms) == pytest.approx(before, rel=1e-6)
+
+
+def test_clipping_between_recorded_steps_leaves_nothing_to_tell(net):
+    heard = Heard(*net)
+    train_and(clip, *net)
+    heard.capture.listening = True
+    train(*net)
+    assert "unclipped_gradient" not in {kind for kind, _, _ in heard.events}
+
+
+def test_a_closed_capture_leaves_no_hook_on_parameters(net):
+    heard = Heard(*net)
+    heard.capture.close()
+    assert not any(parameter._clip_hooks for parameter in net[0].parameters())

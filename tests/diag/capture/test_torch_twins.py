@@ -146,10 +146,12 @@ class Run:
         rows = slice(4 * part, 4 * part + 4)
         return self.criterion(self.model(self.array(x[rows])), self.array(LABELS[rows]))
 
-    def step(self, x):
+    def step(self, x, clip=None):
         loss = self.loss(x)
         self.optimizer.zero_grad()
         loss.backward()
+        if clip is not None:
+            clip(self.model.parameters())
         self.optimizer.step()
 
 
@@ -212,6 +214,26 @@ def test_twins_are_described_alike(logs):
 
 def test_every_recorded_series_of_twins_is_equal(logs):
     are_equal(*logs)
+
+
+CLIPPINGS = {
+    "the norm": lambda utils: partial(utils.clip_grad_norm_, max_norm=0.01),
+    "each entry": lambda utils: partial(utils.clip_grad_value_, clip_value=0.01),
+    "nothing in fact": lambda utils: partial(utils.clip_grad_norm_, max_norm=1e6),
+}
+
+
+@pytest.mark.parametrize("clipping", CLIPPINGS.values(), ids=CLIPPINGS.keys())
+def test_where_gradients_are_clipped_the_norms_before_are_equal_in_twins(tmp_path, clipping):
+    case, logs = CASES["mlp"], []
+    for side, (run, nn) in enumerate(zip(twins(case), (torch.nn, sn.nn), strict=True)):
+        with diag.Recorder(tmp_path / str(side), every=1) as recorder:
+            recorder.watch(run.model, run.optimizer, criterion=run.criterion)
+            for _ in range(STEPS):
+                run.step(batch(case), clipping(nn.utils))
+        logs.append(diag.Log(tmp_path / str(side)))
+    are_equal(*logs)
+    assert np.isfinite(logs[1].series("gradient_norm_before_clipping").values).all()
 
 
 @pytest.mark.parametrize("move", ADAPTIVE.values(), ids=ADAPTIVE.keys())
