@@ -40,6 +40,21 @@ LAYER_EVENTS = ("activation", "output_gradient")
 PARAMETER_EVENTS = ("weight", "gradient", "update")
 
 
+def recordable(function: Callable[..., Any]) -> Probe:
+    """The probe that a function of the user's was made into.
+
+    Raises:
+        ValueError: If it eats what no event carries.
+    """
+    probe = probes.probe_of(function)
+    if probe.eats not in (*LAYER_EVENTS, *PARAMETER_EVENTS):
+        raise ValueError(
+            f"Recorder needs probes that eat one of {', '.join((*LAYER_EVENTS, *PARAMETER_EVENTS))}, "
+            f"got {probe.name}, which eats {probe.eats}"
+        )
+    return probe
+
+
 class _Task(NamedTuple):
     """What is measured in one go of an event: a function of its array, and where the numbers belong.
 

@@ -4,7 +4,7 @@ import atexit
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -17,11 +17,11 @@ from diag.board import Board
 from diag.board_histograms import histogram_values, without_densities
 from diag.capture import Capture, open_capture
 from diag.columns import non_finite, of_network, side_by_side
-from diag.events import Event, Happening, Histogram, Model, Optimizer, Reading, Readings
+from diag.events import Event, Happening, Histogram, Model, Reading, Readings
 from diag.guard import Guard, warn
 from diag.histograms import Histograms
 from diag.log import LogWriter, describe_run, rank_and_world_size, write_run
-from diag.measure import LAYER_EVENTS, PARAMETER_EVENTS, Measure
+from diag.measure import Measure, recordable
 from diag.on_probe_batch import Curvature, Look, Noise, Regularly, Representation
 from probes import histogram_bins, histogram_edges
 
@@ -98,7 +98,7 @@ class Recorder:
         self.folder = Path(folder)
         self._every = every
         self._histograms_every, self._histograms = histograms_every, Histograms()
-        self._own = [_recordable(function) for function in probes]
+        self._own = [recordable(function) for function in probes]
         self._omit = omit
         self._watched: list[_Watched] = []
         self._looks: list[Regularly] = []
@@ -397,7 +397,7 @@ class Recorder:
     def _describe(self) -> Model:
         layers = [layer for w in self._watched for layer in w.measure.in_order(w.capture.layers)]
         parameters = [parameter for w in self._watched for parameter in w.capture.parameters]
-        optimizers = [_plain(watched.capture.optimizer) for watched in self._watched]
+        optimizers = [watched.capture.optimizer for watched in self._watched]
         criteria = [watched.capture.criterion for watched in self._watched]
         return Model(tuple(layers), tuple(parameters), tuple(optimizers), tuple(filter(None, criteria)))
 
@@ -421,16 +421,6 @@ class Recorder:
         self._watched, self._looks = [], []
 
 
-def _recordable(function: Callable[..., Any]) -> probes.Probe:
-    probe = probes.probe_of(function)
-    if probe.eats not in (*LAYER_EVENTS, *PARAMETER_EVENTS):
-        raise ValueError(
-            f"Recorder needs probes that eat one of {', '.join((*LAYER_EVENTS, *PARAMETER_EVENTS))}, "
-            f"got {probe.name}, which eats {probe.eats}"
-        )
-    return probe
-
-
 def _keep_silent(_message: str) -> None:
     """On every rank but the first: what one says, all would say."""
 
@@ -444,12 +434,3 @@ def _rates(watched: _Watched) -> Readings:
     evaluations, watched.capture.evaluations = watched.capture.evaluations, 0
     values = np.array([*watched.learning_rates, watched.evaluation_mode_rate, evaluations])
     return Readings(of_network(tuple(prefix + name for name in names)), values)
-
-
-def _plain(optimizer: Optimizer) -> Optimizer:
-    """Hyperparameters that JSON can carry."""
-    plain = {
-        key: value if isinstance(value, bool | int | float | str | None) else str(value)
-        for key, value in optimizer.hyperparameters.items()
-    }
-    return replace(optimizer, hyperparameters=plain)
