@@ -12,7 +12,6 @@ from typing import Any, Self
 
 import numpy as np
 
-import probes
 from diag.board import Board
 from diag.board_histograms import histogram_values, without_densities
 from diag.capture import Capture, open_capture
