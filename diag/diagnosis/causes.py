@@ -127,6 +127,7 @@ LEADS_TO = {
         "constant_output",
         "input_ignored",
         "disconnected_parameters",
+        "loss_spike",
     },
     "saturated_units": _STALLS | {"rank_collapse", "vanishing_gradients", "constant_output"},
     "dormant_units": _STALLS | {"rank_collapse"},
