@@ -11,6 +11,7 @@ from diag.diagnosis.persistence import begins_to_last, last_healthy
 from diag.diagnosis.rules import rule
 from diag.diagnosis.stability import sharpness_name, sharpness_over_threshold
 from diag.diagnosis.task import is_short, training_left
+from diag.diagnosis.units import first_death
 from diag.log import Log
 
 WINDOW = 10
@@ -32,7 +33,7 @@ def learning_rate_too_high(
     found = found or _too_sharp(log, outcome, largest_sharpness)
     if found is None:
         leapt = _leapt(log, steps, ratio, leaps, largest_leap)
-        yield from leapt or _diverged(outcome) or _merely_high(steps, ratio, largest_ratio)
+        yield from leapt or _diverged(log, outcome) or _merely_high(steps, ratio, largest_ratio)
         return
     step, evidence = found
     yield Finding(
@@ -188,7 +189,7 @@ def _leapt(
     ]
 
 
-def _diverged(outcome: Outcome) -> list[Finding]:
+def _diverged(log: Log, outcome: Outcome) -> list[Finding]:
     """A loss that had come down by far and is lost again, in steps that are not even long: they add up."""
     if not (outcome.has_slipped_back(0.3) and outcome.best_progress >= 0.5) or not np.isfinite(outcome.final):
         return []
@@ -198,6 +199,10 @@ def _diverged(outcome: Outcome) -> list[Finding]:
     if onset is None:
         return []
     step = int(outcome.steps[onset])
+    died = first_death(log)
+    # What nothing passes any more loses the loss by itself, whatever the steps are.
+    if died is not None and died <= step:
+        return []
     return [
         Finding(
             rule="learning_rate_too_high",

@@ -71,6 +71,15 @@ def _onset(batch_rate: NDArray[np.float64], pooled_rate: float) -> int:
     return len(batch_rate) - 1 if start is None else start
 
 
+def first_death(log: Log) -> int | None:
+    """The step since which some layer has no unit that fires, which lets nothing through; None if all have."""
+    if "dead_unit_rate" not in log:
+        return None
+    series = log.series("dead_unit_rate")
+    onsets = (begins_to_last(rate >= 1, least=1) for rate in series.values.T)
+    return min((int(series.steps[onset]) for onset in onsets if onset is not None), default=None)
+
+
 def _severity(log: Log, step: int, is_all: bool) -> Severity:
     outcome = Outcome.of(log)
     if is_all:

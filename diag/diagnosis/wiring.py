@@ -11,6 +11,7 @@ from diag.diagnosis.optimizer import ADAPTIVE
 from diag.diagnosis.outcome import LOSSES, Outcome
 from diag.diagnosis.rules import NotAssessableError, rule
 from diag.diagnosis.task import from_the_start, is_impaired, is_short, severity_of
+from diag.diagnosis.units import first_death
 from diag.events import Parameter
 from diag.log import Log, Series
 
@@ -97,7 +98,9 @@ def disconnected_parameters(log: Log) -> Iterator[Finding]:
     reached = _reached(log)
     trained = [parameter for parameter in log.model.parameters if not _is_left_out(parameter)]
     cut_off = [parameter for parameter in trained if parameter.name not in reached]
-    if not cut_off or not reached or _has_dead_layer(log) or _begins_lost(log):
+    # What is dead from the start keeps gradients away by itself.
+    begins_dead = first_death(log) == gradients.steps[0]
+    if not cut_off or not reached or begins_dead or _begins_lost(log):
         return
     yield Finding(
         rule="disconnected_parameters",
@@ -139,14 +142,6 @@ def _begins_lost(log: Log) -> bool:
     if "activation_non_finite_count" not in log:
         return False
     return bool(np.any(log.series("activation_non_finite_count").values[0] > 0))
-
-
-def _has_dead_layer(log: Log) -> bool:
-    """Whether some layer has all units dead, which alone keeps gradients away."""
-    if "dead_unit_rate" not in log:
-        return False
-    rates = log.series("dead_unit_rate").values
-    return bool(np.any(np.all(rates[:, np.isfinite(rates).all(axis=0)] >= 1, axis=0)))
 
 
 @rule("network/gradient_norm", LOSSES)

@@ -141,6 +141,14 @@ def test_what_was_learned_and_is_lost_again_is_a_rate_too_high(found):
     assert (finding.severity, finding.onset_step) == ("fault", 40 + 1)
 
 
+@pytest.mark.parametrize(("died_at", "is_found"), [(40, False), (50, True)], ids=["before", "after"])
+def test_what_is_lost_since_a_layer_died_is_no_fault_of_the_rate(found, died_at, is_found):
+    loss = np.r_[falling(40, end=0.1), np.full(STEPS - 40, 1.5)]
+    death = {"dead_unit_rate": {"1": np.where(np.arange(STEPS) < died_at, 0.1, 1.0)}}
+    finding = found("learning_rate_too_high", {"criterion_loss": loss, **RATIO, **death})
+    assert (finding is not None) == is_found
+
+
 @pytest.mark.parametrize(("scatter", "is_found"), [(1e-5, True), (0.1, False)])
 def test_a_gradient_whose_norm_never_changes_is_clipped(found, scatter, is_found):
     norm = 0.01 * (1 + scatter * np.sin(np.arange(STEPS)))
