@@ -17,6 +17,7 @@ PRECEDENCE = (
     "sum_reduction",
     "softmax_inside",
     "missing_nonlinearity",
+    "narrow_layer",
     "unshuffled_data",
     "unscaled_input",
     "unscaled_target",
@@ -100,6 +101,7 @@ LEADS_TO = {
     "sum_reduction": _TROUBLE | {"learning_rate_too_high"},
     "softmax_inside": _DEATHS | _STALLS | {"learning_rate_too_low"},
     "missing_nonlinearity": _STALLS,
+    "narrow_layer": _DEATHS | _STALLS,
     "unshuffled_data": _STALLS | {"oscillation", "loss_spike", "overfitting"},
     "symmetric_initialization": _DEATHS | _STALLS | {"disconnected_parameters"},
     "bad_initialization": _TROUBLE
