@@ -86,7 +86,7 @@ TRUTH: Mapping[str, Truth] = {
     "softmax before cross-entropy": _row("redundant_softmax", brings=STALLS | {"vanishing_gradients"}),
     "no logarithm before NLLLoss": _row("head_loss_mismatch", brings=BLASTS | FADES | STALLS),
     "bounded head for a regression": _row("head_loss_mismatch", brings=FADES | STALLS),
-    "bottleneck": _row("underfitting", "rank_collapse", "dead_units", brings=FADES | STALLS),
+    "bottleneck": _row("narrow_layer", "underfitting", "rank_collapse", "dead_units", brings=FADES | STALLS),
     "too much dropout": _row(
         "over_regularized", "underfitting", "noisy_gradients", "train_eval_mode", brings=FADES | STALLS
     ),
