@@ -105,6 +105,10 @@ THRESHOLDS: Mapping[str, Mapping[str, Threshold]] = {
     "frozen_parameters": {
         "least_share": Threshold(0.05, OURS),
     },
+    "narrow_layer": {
+        "most_units": Threshold(2, f"{OURS}; a plane at most"),
+        "least_ratio": Threshold(4.0, f"{OURS}; against the widest hidden layer"),
+    },
     "missing_zero_grad": {
         "least_growth": Threshold(3.0, f"{OURS}; a sum of nine gradients"),
         "largest_flicker": Threshold(0.08, OURS),

@@ -1,5 +1,7 @@
 """Rules about the order of the layers, on models whose answer is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -67,3 +69,44 @@ NEVER_RAN = model(("Linear", (), 4), ("Linear", (), 8))
 def test_layers_that_follow_each_other_linearly_are_one(found, network, series, severity):
     finding = found("missing_nonlinearity", series, model=network)
     assert (finding.severity if finding else None) == severity
+
+
+NARROW = model(
+    ("Linear", (16,), 64), ("ReLU", (16,)), ("Linear", (2,), 16), ("Linear", (16,), 2), ("Linear", (3,), 16)
+)
+CHANNEL = model(
+    ("Conv2d", (1, 4, 4), 3), ("Conv2d", (8, 4, 4), 1), ("Flatten", (128,)), ("Linear", (5,), 128)
+)
+AS_WIDE = model(("Linear", (16,), 64), ("ReLU", (16,)), ("Linear", (8,), 16), ("Linear", (3,), 8))
+CODE = model(("Linear", (16,), 64), ("Linear", (2,), 16), ("Linear", (16,), 2), ("Linear", (64,), 16))
+VALUE = model(("Linear", (16,), 64), ("Linear", (1,), 16), ("Linear", (3,), 16))
+SQUEEZE = model(
+    ("Linear", (16,), 64),
+    ("Linear", (2,), 16),
+    ("Linear", (16,), 2),
+    ("Sigmoid", (16,)),
+    ("Linear", (3,), 16),
+)
+ADAPTED = Model(
+    NARROW.layers, tuple(replace(each, requires_grad=each.layer != "0") for each in NARROW.parameters)
+)
+
+
+@pytest.mark.parametrize(
+    ("network", "series", "told"),
+    [
+        (NARROW, STUCK, ("2", "warning")),
+        (NARROW, LEARNS, ("2", "note")),
+        (CHANNEL, STUCK, ("0", "warning")),
+        (AS_WIDE, STUCK, None),
+        (CODE, STUCK, None),
+        (VALUE, STUCK, None),
+        (SQUEEZE, STUCK, None),
+        (ADAPTED, STUCK, None),
+        (ONE, STUCK, None),
+    ],
+    ids="narrow learned channel wide code second_head squeeze_and_excitation adapter one_layer".split(),
+)
+def test_a_layer_of_hardly_any_units_between_wide_ones_loses_what_passes(found, network, series, told):
+    finding = found("narrow_layer", series, model=network)
+    assert ((finding.layer, finding.severity) if finding else None) == told
