@@ -105,7 +105,7 @@ ADAPTED = Model(
         (ADAPTED, STUCK, None),
         (ONE, STUCK, None),
     ],
-    ids="narrow learned channel wide code second_head squeeze_and_excitation adapter one_layer".split(),
+    ids=["narrow", "learned", "channel", "wide", "code", "second_head", "squeeze", "adapter", "one_layer"],
 )
 def test_a_layer_of_hardly_any_units_between_wide_ones_loses_what_passes(found, network, series, told):
     finding = found("narrow_layer", series, model=network)
