@@ -162,6 +162,8 @@ class Parameter:
         is_trained: Whether an optimiser moves it.
         shards: Over how many ranks its entries are spread; 1 where every rank holds all of them.
         requires_grad: Whether it asks for a gradient; what does not is frozen on purpose.
+        is_uniform: Whether it is a vector that does not move and holds one number throughout, as a bias or a scale
+            that was never trained. Of what moves it says nothing and is False.
     """
 
     name: str
@@ -170,6 +172,7 @@ class Parameter:
     is_trained: bool = True
     shards: int = 1
     requires_grad: bool = True
+    is_uniform: bool = False
 
 
 @dataclass(frozen=True)

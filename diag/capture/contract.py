@@ -23,6 +23,11 @@ class OptimizerState(NamedTuple):
     hyperparameters: Mapping[str, Any]
 
 
+def is_uniform(vector: Any) -> bool:
+    """Whether an array is a vector of several entries that are all one number."""
+    return len(vector.shape) == 1 < len(vector) and bool((vector == vector[0]).all())
+
+
 class Capture(Protocol):
     """Listens to one model and its optimiser, and tells events while `listening` is true.
 

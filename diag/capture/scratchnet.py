@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import scratchnet as sn
 from diag.capture import contract
-from diag.capture.contract import Closure, Hear, OptimizerState, Overhear, Signal, Tell, Work
+from diag.capture.contract import Closure, Hear, OptimizerState, Overhear, Signal, Tell, Work, is_uniform
 from diag.events import Event, Layer, Parameter
 from scratchnet.hooks import Handle
 from scratchnet.undisturbed import undisturbed
@@ -89,6 +89,8 @@ class Capture(contract.Capture):
                 parameter.shape,
                 full in self._parameters,
                 requires_grad=parameter.requires_grad,
+                is_uniform=not (full in self._parameters and parameter.requires_grad)
+                and is_uniform(parameter.array),
             )
             for layer, module in self._modules.items()
             for full, parameter in _own_parameters(layer, module).items()

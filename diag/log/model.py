@@ -36,6 +36,8 @@ def write_model(group: Any, model: Model) -> None:
     add(group, "parameter_shards", shards, ("parameter",))
     requires_grad = np.array([parameter.requires_grad for parameter in parameters], np.int8)
     add(group, "parameter_requires_grad", requires_grad, ("parameter",))
+    uniform = np.array([parameter.is_uniform for parameter in parameters], np.int8)
+    add(group, "parameter_is_uniform", uniform, ("parameter",))
     _add_texts(group, "optimizer", "optimizer", [optimizer.name for optimizer in optimizers])
     _add_texts(group, "optimizer_kind", "optimizer", [optimizer.kind for optimizer in optimizers])
     hyperparameters = [_json(optimizer.hyperparameters) for optimizer in optimizers]
@@ -69,14 +71,18 @@ def _parameters(group: Any) -> list[Parameter]:
     columns = _texts(group, "parameter", "parameter_layer", "parameter_shape")
     trained = group["parameter_is_trained"][()]
     # Logs of before there were any do not have these.
-    ones = np.ones(len(trained), int)
-    shards, asking = (
-        group[name][()] if name in group else ones for name in ("parameter_shards", "parameter_requires_grad")
+    shards, asking, uniform = (
+        group[name][()] if name in group else np.full(len(trained), default)
+        for name, default in (
+            ("parameter_shards", 1),
+            ("parameter_requires_grad", 1),
+            ("parameter_is_uniform", 0),
+        )
     )
     return [
-        Parameter(name, layer, _tuple(shape), bool(is_trained), int(count), bool(requires_grad))
-        for (name, layer, shape), is_trained, count, requires_grad in zip(
-            columns, trained, shards, asking, strict=True
+        Parameter(name, layer, _tuple(shape), bool(moves), int(count), bool(asks), bool(is_uniform))
+        for (name, layer, shape), moves, count, asks, is_uniform in zip(
+            columns, trained, shards, asking, uniform, strict=True
         )
     ]
 

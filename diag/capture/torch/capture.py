@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from diag.capture import contract
-from diag.capture.contract import Closure, Hear, OptimizerState, Overhear, Signal, Tell, Work
+from diag.capture.contract import Closure, Hear, OptimizerState, Overhear, Signal, Tell, Work, is_uniform
 from diag.capture.torch import layers
 from diag.capture.torch.clipping import Clipping
 from diag.capture.torch.curvature import Product, alone, gradients, make_hvp
@@ -132,6 +132,7 @@ class Capture(contract.Capture):
                 name in self._trained,
                 shards_of(parameter),
                 parameter.requires_grad,
+                is_uniform=not (name in self._trained and parameter.requires_grad) and _is_uniform(parameter),
             )
             for name, layer, parameter in self._owned
         )
@@ -393,6 +394,10 @@ class Capture(contract.Capture):
                 yield
         finally:
             self.listening = was_listening
+
+
+def _is_uniform(parameter: torch.Tensor) -> bool:
+    return shards_of(parameter) == 1 and not parameter.is_meta and is_uniform(parameter.detach())
 
 
 def _remove(handles: list[Any]) -> None:

@@ -169,6 +169,16 @@ def test_a_parameter_that_the_optimizer_does_not_move_is_marked(net):
     assert [p.is_trained for p in heard.capture.parameters] == [False, False, True, True]
 
 
+@pytest.mark.parametrize(("moved", "expected"), [(0.0, True), (0.1, False)], ids=["as_built", "trained"])
+def test_a_bias_that_does_not_move_and_is_one_number_is_marked(net, moved, expected):
+    model, _, criterion = net
+    bias = next(parameter for parameter in model.parameters() if parameter.ndim == 1)
+    bias.array[...] = np.arange(len(bias.array)) * moved
+    bias.requires_grad = False
+    heard = Heard(model, optim.SGD(model.parameters(), lr=0.1), criterion)
+    assert [p.is_uniform for p in heard.capture.parameters] == [False, expected, False, False]
+
+
 def test_the_hessian_vector_product_is_exact_and_leaves_no_trace(net):
     model, _, criterion = net
     model.double()

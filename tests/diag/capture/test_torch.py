@@ -134,6 +134,10 @@ def test_layers_and_parameters_are_described():
         ("critic.2.weight", True),
         ("critic.2.bias", True),
     ]
+    assert not any(p.is_uniform for p in capture.parameters)
+    with torch.no_grad():
+        model[0].bias.fill_(1.0)
+    assert [p.is_uniform for p in capture.parameters] == [False, True, False, False]
     assert capture.optimizer.kind == "SGD"
     assert capture.optimizer.hyperparameters["lr"] == 0.5
 

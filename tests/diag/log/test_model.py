@@ -21,7 +21,10 @@ MODELS = st.builds(
         st.builds(Layer, NAME, NAME, SHAPE, st.lists(NAME, max_size=2).map(tuple)), max_size=3
     ).map(tuple),
     parameters=st.lists(
-        st.builds(Parameter, NAME, NAME, SHAPE, st.booleans(), st.integers(1, 8), st.booleans()), max_size=3
+        st.builds(
+            Parameter, NAME, NAME, SHAPE, st.booleans(), st.integers(1, 8), st.booleans(), st.booleans()
+        ),
+        max_size=3,
     ).map(tuple),
     optimizers=st.lists(
         st.builds(Optimizer, NAME, NAME, st.dictionaries(NAME, HYPERPARAMETER, max_size=3)), max_size=2
@@ -43,12 +46,12 @@ def test_a_model_comes_back(model):
 
 
 def test_a_log_of_before_these_were_kept_is_still_read():
-    model = Model(parameters=(Parameter("w", "", (2,), shards=3, requires_grad=False),))
+    model = Model(parameters=(Parameter("w", "", (2,), shards=3, requires_grad=False, is_uniform=True),))
     with h5py.File("model.h5", "w", driver="core", backing_store=False) as file:
         write_model(file, model)
         for name in [name for name in file if name.startswith("criterion")]:
             del file[name]
-        del file["parameter_requires_grad"], file["parameter_shards"]
+        del file["parameter_requires_grad"], file["parameter_shards"], file["parameter_is_uniform"]
         assert read_model(file) == Model(parameters=(Parameter("w", "", (2,)),))
 
 
