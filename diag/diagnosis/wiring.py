@@ -31,7 +31,8 @@ def frozen_parameters(log: Log, *, least_share: float) -> Iterator[Finding]:
         return
     # What asks for a gradient, and is left out all the same, is hardly frozen on purpose.
     is_forgotten = any(parameter.requires_grad for parameter in still)
-    is_hurt = is_impaired(log) or (is_forgotten and is_short(log, 0.2))
+    is_untouched = _was_never_trained(still)
+    is_hurt = is_impaired(log) or (is_forgotten and is_short(log, 0.2)) or (is_untouched and is_short(log))
     yield Finding(
         rule="frozen_parameters",
         severity=("fault" if share > 0.5 else "warning") if is_hurt else "note",
@@ -46,10 +47,15 @@ def frozen_parameters(log: Log, *, least_share: float) -> Iterator[Finding]:
             text=(
                 f"{len(still)} of {len(log.model.parameters)} parameters, {share:.0%} of all weights, never move: "
                 f"{_reason(still)}. The first is {still[0].name!r}."
+                + (" Their biases and scales are as they were built." if is_untouched else "")
             ),
         ),
         why="What does not move does not learn; on purpose that is fine-tuning, by mistake most of a network is idle.",
-        fix="Give the optimiser all parameters, after the last change of the model, or unfreeze these layers.",
+        fix=(
+            "Load what they were trained to before they are frozen, or unfreeze them."
+            if is_untouched
+            else "Give the optimiser all parameters, after the last change of the model, or unfreeze these layers."
+        ),
         confidence=0.8 if is_hurt else 0.5,
         references=(
             "Ben Braiek and Khomh, TheDeepChecker, TOSEM 2022: untrained weights",
@@ -60,6 +66,12 @@ def frozen_parameters(log: Log, *, least_share: float) -> Iterator[Finding]:
 
 def _is_left_out(parameter: Parameter) -> bool:
     return not (parameter.is_trained and parameter.requires_grad)
+
+
+def _was_never_trained(still: list[Parameter]) -> bool:
+    """Whether what is frozen holds no bias and no scale that a training has moved: each is one number throughout."""
+    vectors = [parameter for parameter in still if len(parameter.shape) == 1 and parameter.shape[0] > 1]
+    return bool(vectors) and all(parameter.is_uniform for parameter in vectors)
 
 
 def _reason(still: list[Parameter]) -> str:

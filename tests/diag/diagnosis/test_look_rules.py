@@ -393,6 +393,19 @@ class TestParametersThatAskForNothing:
         assert "requires_grad is False" in findings["frozen_parameters"].evidence.text
         assert "disconnected_parameters" not in findings
 
+    @pytest.mark.parametrize(
+        ("uniform", "end", "expected"),
+        [(True, 0.5, "warning"), (False, 0.5, "note"), (True, 0.01, "note")],
+        ids=["never_trained", "trained_before", "never_trained_but_learned"],
+    )
+    def test_what_is_frozen_without_ever_having_been_trained(self, found, uniform, end, expected):
+        model, series = self.frozen(2)
+        parameters = tuple(replace(p, is_uniform=uniform and p.name == "0.bias") for p in model.parameters)
+        series |= {"criterion_loss": falling(end=end)}
+        finding = found("frozen_parameters", series, model=replace(model, parameters=parameters))
+        assert finding.severity == expected
+        assert ("as they were built" in finding.evidence.text) == uniform
+
 
 class TestStability:
     ADAM = replace(NETWORK, optimizers=(Optimizer("", "Adam", {"lr": 0.1}),))
