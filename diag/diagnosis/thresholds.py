@@ -113,6 +113,7 @@ THRESHOLDS: Mapping[str, Mapping[str, Threshold]] = {
         "least_growth": Threshold(3.0, f"{OURS}; a sum of nine gradients"),
         "largest_flicker": Threshold(0.08, OURS),
         "most_rises": Threshold(0.7, f"{OURS}; it is a half where each step has its own gradient"),
+        "least_agreement": Threshold(0.3, f"{OURS}; about -1/3 where each step has its own gradient"),
     },
     "wrong_update_direction": {
         "largest_ratio": Threshold(0.02, f"{OURS}; longer updates may overshoot instead"),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from diag.diagnosis.findings import Evidence, Finding
+from diag.diagnosis.findings import SEVERITIES, Evidence, Finding
 from diag.diagnosis.learning_rate import typical_update_ratio
 from diag.diagnosis.optimizer import ADAPTIVE
 from diag.diagnosis.outcome import LOSSES, Outcome
@@ -158,7 +158,7 @@ def _begins_lost(log: Log) -> bool:
 
 @rule("network/gradient_norm", LOSSES)
 def missing_zero_grad(
-    log: Log, *, least_growth: float, largest_flicker: float, most_rises: float
+    log: Log, *, least_growth: float, largest_flicker: float, most_rises: float, least_agreement: float
 ) -> Iterator[Finding]:
     """Gradients that pile up from step to step because they are set to zero never, or not before each step."""
     from_the_start(log)
@@ -168,13 +168,20 @@ def missing_zero_grad(
     outcome = Outcome.of(log)
     if outcome is None or len(norm) < 2 * FIRST:
         return
-    found = _never_zeroed(norm, outcome, least_growth, largest_flicker) or _seldom_zeroed(norm, most_rises)
+    found = (
+        _never_zeroed(norm, outcome, least_growth, largest_flicker)
+        or _seldom_zeroed(norm, most_rises)
+        or _every_other_zeroed(norm, outcome)
+        or _keeps_its_way(norm, outcome, least_agreement)
+    )
     if found is None:
         return
     value, band, readings, text = found
+    # A sum is a mistake whatever comes of it.
+    severity = max(severity_of(log), "warning", key=SEVERITIES.index)
     yield Finding(
         rule="missing_zero_grad",
-        severity="fault" if outcome.has_slipped_back() else severity_of(log),
+        severity="fault" if outcome.has_slipped_back() else severity,
         layer=None,
         onset_step=1,
         evidence=Evidence("gradient_norm", value, band, readings, 0, text),
@@ -220,6 +227,49 @@ def _seldom_zeroed(norm: NDArray[np.float64], most_rises: float) -> Sum | None:
         f"{len(changes) / len(falls):.0f} steps: it is a sum that is begun anew each time."
     )
     return share, f"rises at {most_rises:.0%} of the steps at most; about half is usual", len(changes), text
+
+
+def _every_other_zeroed(norm: NDArray[np.float64], outcome: Outcome) -> Sum | None:
+    """A norm that rises at every other step and falls in between, while the loss does no such thing."""
+    rises = _rises_in_pairs(norm)
+    if len(rises) < 2 * FIRST or outcome.loss.shape != norm.shape:
+        return None
+    share, factor = float(np.mean(rises > 0)), float(np.exp(np.median(rises)))
+    # Two batches that take turns have two losses, too.
+    of_loss = float(np.mean(_rises_in_pairs(outcome.loss) > 0))
+    # Two gradients add to √2 of one if they have nothing in common, to twice if they are alike.
+    if share < 0.85 or not 1.2 <= factor <= 2.2 or of_loss > 0.7:
+        return None
+    text = (
+        f"At {share:.0%} of every other step the gradient's norm is larger than at the step before, typically "
+        f"{factor:.2g} times, and the loss is not: two gradients are added and then begun anew."
+    )
+    return share, "larger at about half of every other step", len(rises), text
+
+
+def _rises_in_pairs(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """By how much the second of each two readings exceeds the first, as a logarithm, whichever pairs rise more."""
+    usable = values[(values > 0) & np.isfinite(values)]
+    changes = np.diff(np.log(usable))
+    return max(changes[::2], changes[1::2], key=lambda some: float(np.mean(some > 0)) if len(some) else 0.0)
+
+
+def _keeps_its_way(norm: NDArray[np.float64], outcome: Outcome, least_agreement: float) -> Sum | None:
+    """A norm that goes on rising or falling from step to step, while the loss goes up and down with the batches."""
+    of_norm, of_loss = _agreement(norm), _agreement(outcome.loss)
+    if not of_norm >= least_agreement or not of_loss < 0.2:
+        return None
+    text = (
+        f"What the gradient's norm does at one step, rise or fall, it does again at the next {of_norm:+.2f} more often "
+        f"than not, where the loss has {of_loss:+.2f}: it is a sum, which no one batch changes much."
+    )
+    return of_norm, f"below {least_agreement:g}, or no more than the loss", len(norm), text
+
+
+def _agreement(values: NDArray[np.float64]) -> float:
+    """Mean product of the signs of successive changes: 1 for a steady course, about -1/3 for independent numbers."""
+    signs = np.sign(np.diff(values[np.isfinite(values)]))
+    return float(np.mean(signs[1:] * signs[:-1])) if len(signs) >= 5 * FIRST else float("nan")
 
 
 def _every_step_at_the_start(steps: NDArray[np.int64]) -> None:

@@ -306,12 +306,49 @@ def test_a_rate_beyond_all_before_is_worth_a_warning_where_the_training_falls_sh
     )
 
 
-@pytest.mark.parametrize(("period", "is_found"), [(12, True), (2, False), (1, False)])
+@pytest.mark.parametrize(("period", "is_found"), [(12, True), (2, True), (1, False)])
 def test_a_sum_that_is_begun_anew_now_and_then_is_told_by_its_teeth(found, period, is_found):
     noise = np.random.default_rng(0).uniform(0.9, 1.1, STEPS)
     norm = (1 + np.arange(STEPS) % period) * noise
     finding = found("missing_zero_grad", {"criterion_loss": np.full(STEPS, 2.3), "gradient_norm": norm})
     assert (finding.severity if finding else None) == ("fault" if is_found else None)
+
+
+ODD = np.arange(STEPS) % 2
+NOISE = np.random.default_rng(1).uniform(0.8, 1.2, STEPS)
+
+
+@pytest.mark.parametrize(
+    ("norm", "loss", "is_found"),
+    [
+        ((1 + 0.6 * ODD) * NOISE, 2.3 * NOISE[::-1], True),
+        ((1 + 0.6 * ODD) * NOISE, 2.3 * (1 + 0.6 * ODD), False),
+        ((1 + 9.0 * ODD) * NOISE, 2.3 * NOISE[::-1], False),
+        (NOISE, 2.3 * NOISE[::-1], False),
+    ],
+    ids=["sums_of_two", "two_batches_in_turn", "ten_times", "batches"],
+)
+def test_a_sum_of_two_is_larger_at_every_other_step(found, norm, loss, is_found):
+    finding = found("missing_zero_grad", {"criterion_loss": loss, "gradient_norm": norm})
+    assert (finding is not None and "every other step" in finding.evidence.text) == is_found
+
+
+SWING = 3 + np.sin(np.arange(STEPS) / 4)
+
+
+@pytest.mark.parametrize(
+    ("norm", "loss", "is_found"),
+    [(SWING, 2.3 * NOISE, True), (SWING, SWING, False), (NOISE, 2.3 * NOISE, False)],
+    ids=["sum", "whole_set_at_each_step", "batches"],
+)
+def test_a_sum_keeps_its_way_where_the_loss_goes_up_and_down(found, norm, loss, is_found):
+    finding = found("missing_zero_grad", {"criterion_loss": loss, "gradient_norm": norm})
+    assert (finding.severity if finding else None) == ("fault" if is_found else None)
+
+
+def test_a_sum_is_worth_a_warning_though_all_is_learned(found):
+    series = {"criterion_loss": falling() * NOISE, "gradient_norm": SWING}
+    assert found("missing_zero_grad", series).severity == "warning"
 
 
 def chain(*widths):
