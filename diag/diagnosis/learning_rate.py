@@ -9,12 +9,15 @@ from diag.diagnosis.findings import Evidence, Finding
 from diag.diagnosis.outcome import LOSSES, Outcome
 from diag.diagnosis.persistence import begins_to_last, last_healthy
 from diag.diagnosis.rules import rule
-from diag.diagnosis.stability import sharpness_name, sharpness_over_threshold
+from diag.diagnosis.stability import PRECONDITIONED, sharpness_name, sharpness_over_threshold
 from diag.diagnosis.task import is_short, training_left
 from diag.diagnosis.units import first_death
 from diag.log import Log
 
 WINDOW = 10
+# So far beyond what it can hold, a training would be lost at once. Where it goes on, the preconditioner has blown
+# up a direction without a gradient, such as a bias before a batch normalisation.
+INCREDIBLE = 100
 LEAST_READINGS = 10
 
 
@@ -89,6 +92,8 @@ def _too_sharp(log: Log, outcome: Outcome, largest: float) -> tuple[int, Evidenc
     if "stability_threshold" not in log or sharpness_name(log) not in log:
         return None
     steps, ratio = sharpness_over_threshold(log)
+    if sharpness_name(log) == PRECONDITIONED:
+        ratio = np.where(ratio < INCREDIBLE, ratio, np.nan)
     # A catapult goes beyond and comes back by itself: only harm that stays tells against the learning rate.
     index = _first_harm(outcome, steps, ratio > largest, window=None)
     if index is None:

@@ -10,6 +10,8 @@ from diag.diagnosis.outcome import LOSSES, Outcome
 from diag.diagnosis.rules import NotAssessableError, rule
 from diag.log import Log
 
+PRECONDITIONED = "preconditioned_top_eigenvalue"
+
 
 @rule("top_eigenvalues", "stability_threshold", LOSSES)
 def edge_of_stability(log: Log, *, least: float, largest: float, least_share: float) -> Iterator[Finding]:
@@ -51,8 +53,7 @@ def edge_of_stability(log: Log, *, least: float, largest: float, least_share: fl
 
 def sharpness_name(log: Log) -> str:
     """The series of the largest eigenvalue as the optimiser sees it: of the preconditioned Hessian if there is one."""
-    name = "preconditioned_top_eigenvalue"
-    return name if name in log else "top_eigenvalues"
+    return PRECONDITIONED if PRECONDITIONED in log else "top_eigenvalues"
 
 
 def sharpness_over_threshold(log: Log) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

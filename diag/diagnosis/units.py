@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from diag.diagnosis.findings import Evidence, Finding, Severity
 from diag.diagnosis.outcome import LOSSES, Outcome
 from diag.diagnosis.persistence import begins_to_last, last_healthy, lasting
-from diag.diagnosis.rules import rule
+from diag.diagnosis.rules import NotAssessableError, rule
 from diag.diagnosis.task import head_of, is_impaired, is_short, severity_of
 from diag.log import Log
 
@@ -135,6 +135,8 @@ def saturated_units(log: Log, *, most_saturated: float) -> Iterator[Finding]:
 def dormant_units(log: Log, *, most_dormant: float, least_growth: float) -> Iterator[Finding]:
     """Units that still fire, but so faintly beside the others of their layer that they say next to nothing."""
     series = log.series("dormant_unit_rate").known()
+    if not len(series.steps):
+        raise NotAssessableError("no look at the probe batch gave a number of dormant units")
     dead = log.series("dead_unit_rate").at(series.steps)
     for name in series.columns:
         rate = series.column(name)

@@ -174,6 +174,12 @@ def test_units_that_hardly_speak(found, rates, dead, loss, expected):
         assert (finding.layer, finding.onset_step) == ("1", 20)
 
 
+def test_looks_without_a_number_say_nothing_of_dormant_units(log_of):
+    never = {"1": np.full(STEPS, np.nan)}
+    log = log_of({**STUCK, "dormant_unit_rate": never, "dead_unit_rate": {"1": SAME}}, model=RELU)
+    assert "no look" in diag.diagnose(log).not_assessed["dormant_units"]
+
+
 class TestNoise:
     def series(self, scale, batch, loss=STUCK, seen=10_000):
         return {
@@ -457,3 +463,14 @@ def test_a_schedule_that_ends_long_before_the_training(found, from_step, loss, o
     ratio = {"update_ratio": {"0.weight": 1e-2 * rate}, "gradient_norm": SAME}
     finding = found("learning_rate_too_low", {**loss, **ratio, "learning_rate": rate})
     assert (finding.onset_step if finding else None) == onset
+
+    @pytest.mark.parametrize(("sharpness", "is_found"), [(10.0, True), (1e3, False)])
+    def test_a_preconditioned_curvature_beyond_all_belief_convicts_nobody(self, found, sharpness, is_found):
+        series = {
+            "criterion_loss": np.r_[falling(30, end=0.5), np.full(30, 1.0)],
+            "update_ratio": {"0.weight": SAME * 1e-3},
+            "preconditioned_top_eigenvalue": np.where(np.arange(STEPS) < 29, 0.5, sharpness),
+            "top_eigenvalues": SAME,
+            "stability_threshold": SAME,
+        }
+        assert (found("learning_rate_too_high", series, model=self.ADAM) is not None) == is_found
