@@ -27,11 +27,12 @@ SCALED_BY_FAN_IN = ("Linear", "Conv", "Bilinear", "MultiheadAttention")
 
 @rule("weight_norm", LOSSES)
 def bad_initialization(
-    log: Log, *, least_gain: float, largest_gain: float, largest_bias: float
+    log: Log, *, least_gain: float, largest_gain: float, largest_bias: float, least_passed_on: float
 ) -> Iterator[Finding]:
-    """Weights drawn far too small or far too large for the inputs that they sum, or biases that outweigh them."""
+    """Weights drawn far too small or large for their inputs or for the depth, or biases that outweigh them."""
     from_the_start(log)
-    yield from _of_weights(log, least_gain, largest_gain)
+    of_weights = list(_of_weights(log, least_gain, largest_gain))
+    yield from of_weights or _of_depth(log, least_passed_on)
     yield from _of_biases(log, largest_bias)
 
 
@@ -73,6 +74,42 @@ def _of_weights(log: Log, least_gain: float, largest_gain: float) -> Iterator[Fi
             "He et al., Delving Deep into Rectifiers, 2015, arXiv:1502.01852",
             "Glorot and Bengio, Understanding the difficulty of training deep feedforward networks, 2010",
         ),
+    )
+
+
+def _of_depth(log: Log, least: float) -> Iterator[Finding]:
+    """Weights each of which is drawn only a little too small, so that the signal fades over many layers."""
+    if "activation_rms" not in log:
+        return
+    series = log.series("activation_rms")
+    layers = [layer.name for layer in log.model.layers if layer.output_shape and layer.name in series.columns]
+    sizes = {name: float(series.column(name)[0]) for name in layers[:-1]}
+    sizes = {name: size for name, size in sizes.items() if np.isfinite(size)}
+    # The last before the head: what a normalisation on the way brings back to size is not lost.
+    first, last = next(iter(sizes), ""), next(reversed(sizes), "")
+    if not sizes or not sizes[last] < least * sizes[first]:
+        return
+    share = sizes[last] / sizes[first]
+    yield Finding(
+        rule="bad_initialization",
+        severity="fault" if starts_badly(log) else severity_of(log),
+        layer=last,
+        onset_step=0,
+        evidence=Evidence(
+            series="activation_rms",
+            value=share,
+            band=f"at least {least:g} of the first layer's",
+            readings=sum(size < least * sizes[first] for size in sizes.values()),
+            last_healthy_step=None,
+            text=(
+                f"At step 0 the output of layer {last!r} has {share:.2g} times the root mean square of that of "
+                f"{first!r}: over {len(sizes)} layers the signal fades away."
+            ),
+        ),
+        why="Each layer makes the signal a little fainter; in depth nothing of it is left, forward or back.",
+        fix="Draw weights by the number of inputs (He's initialisation for ReLU), or add normalisation or residuals.",
+        confidence=0.8,
+        references=("He et al., Delving Deep into Rectifiers, 2015, arXiv:1502.01852",),
     )
 
 

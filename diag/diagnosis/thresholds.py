@@ -57,6 +57,7 @@ THRESHOLDS: Mapping[str, Mapping[str, Threshold]] = {
         "largest_bias": Threshold(1.0, f"{OURS}; PyTorch's own lie below 1/√inputs"),
         "least_gain": Threshold(0.1, f"{OURS}; He's is 1.41, PyTorch's own 0.58"),
         "largest_gain": Threshold(4.0, OURS),
+        "least_passed_on": Threshold(0.02, f"{OURS}; healthy runs of ours pass on 0.08 and more"),
     },
     "symmetric_initialization": {
         "largest_stable_rank": Threshold(1.05, f"{OURS}; rows all alike have exactly 1"),

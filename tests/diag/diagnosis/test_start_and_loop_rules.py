@@ -36,6 +36,13 @@ def test_odd_weights_that_learn_are_a_note(found):
     assert found("bad_initialization", {**LEARNS, **weights(0.01)}).severity == "note"
 
 
+@pytest.mark.parametrize(("passed_on", "layer"), [(0.001, "1"), (0.5, None)], ids=["fades", "keeps_its_size"])
+def test_a_signal_that_fades_over_the_layers_is_a_bad_start(found, passed_on, layer):
+    sizes = {"activation_rms": {"0": SAME, "1": SAME * passed_on, "2": SAME}}
+    finding = found("bad_initialization", {**STUCK, **weights(1.0), **sizes})
+    assert (finding.layer if finding else None) == layer
+
+
 def test_a_log_that_begins_later_says_nothing_of_the_start(log_of):
     log = log_of({**STUCK, **weights(0.01)}, steps=range(100, 160))
     assert "does not hold step 0" in diag.diagnose(log).not_assessed["bad_initialization"]
