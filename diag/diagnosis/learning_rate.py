@@ -111,7 +111,13 @@ def _too_sharp(log: Log, outcome: Outcome, largest: float) -> tuple[int, Evidenc
 
 @rule("update_ratio", LOSSES)
 def learning_rate_too_low(
-    log: Log, *, least_ratio: float, least_of_peak: float, faint_ratio: float, most_left: float
+    log: Log,
+    *,
+    least_ratio: float,
+    least_of_peak: float,
+    faint_ratio: float,
+    most_left: float,
+    least_kept: float,
 ) -> Iterator[Finding]:
     """Updates far too small for a loss that has hardly fallen, or a schedule that takes the rate away too soon."""
     decayed = _decayed(log, least_of_peak)
@@ -122,6 +128,10 @@ def learning_rate_too_low(
     steps, ratio = typical_update_ratio(log)
     known = ratio[np.isfinite(ratio)]
     if outcome is None or len(known) < LEAST_READINGS or not _has_gradient(log):
+        return
+    withered = _withered(log, steps, least_kept)
+    if withered is not None:
+        yield withered
         return
     value = float(np.median(known))
     # What has died, or lies in ruins, hardly moves either; too low a rate is so from the start.
@@ -322,6 +332,39 @@ def _merely_high(
         fix="Nothing needs to change; a smaller learning rate may end at a lower loss.",
         confidence=0.5,
         references=("Karpathy et al., CS231n: ratio of weights to updates",),
+    )
+
+
+def _withered(log: Log, steps: NDArray[np.int64], least: float) -> Finding | None:
+    """Adagrad's own decay: it divides by all gradients that it has seen, so that its steps shrink for good."""
+    if "update_norm" not in log or not is_short(log, 0.2):
+        return None
+    if not any(each.kind == "Adagrad" for each in log.model.optimizers):
+        return None
+    updates, gradients = log.series("update_norm"), log.series("gradient_norm", of="network")
+    pushed = gradients.at(updates.steps)[:, 0]
+    reach = np.sqrt(np.nansum(updates.values**2, axis=1)) / np.where(pushed > 0, pushed, np.nan)
+    tenth = max(len(reach) // 10, 3)
+    kept = float(np.nanmedian(reach[-tenth:]) / np.nanmedian(reach[:3]))
+    if not kept < least:
+        return None
+    return Finding(
+        rule="learning_rate_too_low",
+        severity="warning",
+        layer=None,
+        onset_step=int(steps[0]),
+        evidence=Evidence(
+            series="update_norm",
+            value=kept,
+            band=f"at least {least:g} of the first steps, for gradients of one size",
+            readings=len(reach),
+            last_healthy_step=None,
+            text=f"For a gradient of one size the steps are in the end {kept:.2g} times what they were at first.",
+        ),
+        why="Adagrad divides by the root of the sum of all squared gradients so far, which only grows.",
+        fix="Use Adam or RMSprop, which forget old gradients, or raise the learning rate several times.",
+        confidence=0.7,
+        references=("Zeiler, ADADELTA, 2012, arXiv:1212.5701: the continual decay of learning rates",),
     )
 
 

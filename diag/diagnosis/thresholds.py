@@ -50,6 +50,7 @@ THRESHOLDS: Mapping[str, Mapping[str, Threshold]] = {
     "learning_rate_too_low": {
         "least_ratio": Threshold(1e-4, DEEPCHECKER),
         "least_of_peak": Threshold(0.1, OURS),
+        "least_kept": Threshold(0.3, f"{OURS}; of Adagrad's first steps; 0.1 after a hundred alike"),
         "faint_ratio": Threshold(6e-4, f"{OURS}; CS231n calls 1e-3 healthy"),
         "most_left": Threshold(0.35, f"{OURS}; in losses of a guess"),
     },

@@ -1,5 +1,6 @@
 """How far a training fell short, and what follows for what is odd in any case."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -133,6 +134,23 @@ def test_a_rate_that_is_gone_before_half_of_the_run_is_too_low(found, rate, loss
 def test_faint_steps_are_too_slow_where_much_is_left(found, loss, is_found):
     series = {"criterion_loss": loss, "gradient_norm": SAME, "update_ratio": {"0.weight": SAME * 3e-4}}
     assert (found("learning_rate_too_low", {**series, **of_classes(10)}) is not None) == is_found
+
+
+@pytest.mark.parametrize(
+    ("kind", "end", "is_found"),
+    [("Adagrad", 0.5, True), ("Adagrad", 0.05, False), ("SGD", 0.5, False)],
+    ids=["withered", "withered_but_learned", "another"],
+)
+def test_adagrads_steps_wither(found, kind, end, is_found):
+    withering = 1 / np.sqrt(1 + np.arange(STEPS))
+    series = {
+        "criterion_loss": np.linspace(GUESS, end * GUESS, STEPS),
+        "gradient_norm": SAME,
+        "update_norm": {"0.weight": 0.01 * withering},
+        "update_ratio": {"0.weight": 0.01 * withering},
+    }
+    model = replace(NETWORK, optimizers=(Optimizer("", kind, {"lr": 0.01}),))
+    assert (found("learning_rate_too_low", {**series, **of_classes(10)}, model=model) is not None) == is_found
 
 
 def test_what_was_learned_and_is_lost_again_is_a_rate_too_high(found):
