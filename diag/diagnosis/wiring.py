@@ -231,14 +231,14 @@ def _seldom_zeroed(norm: NDArray[np.float64], most_rises: float) -> Sum | None:
 
 def _every_other_zeroed(norm: NDArray[np.float64], outcome: Outcome) -> Sum | None:
     """A norm that rises at every other step and falls in between, while the loss does no such thing."""
-    rises = _rises_in_pairs(norm)
-    if len(rises) < 2 * FIRST or outcome.loss.shape != norm.shape:
+    rises, of_loss = _rises_in_pairs(norm), _rises_in_pairs(outcome.loss)
+    if min(len(rises), len(of_loss)) < 2 * FIRST:
         return None
     share, factor = float(np.mean(rises > 0)), float(np.exp(np.median(rises)))
     # Two batches that take turns have two losses, too.
-    of_loss = float(np.mean(_rises_in_pairs(outcome.loss) > 0))
+    takes_turns = np.mean(of_loss > 0) > 0.7
     # Two gradients add to √2 of one if they have nothing in common, to twice if they are alike.
-    if share < 0.85 or not 1.2 <= factor <= 2.2 or of_loss > 0.7:
+    if share < 0.85 or not 1.2 <= factor <= 2.2 or takes_turns:
         return None
     text = (
         f"At {share:.0%} of every other step the gradient's norm is larger than at the step before, typically "
