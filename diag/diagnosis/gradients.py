@@ -116,9 +116,9 @@ def _trained_layers(log: Log) -> Series:
     return Series(series.name, series.axis, series.steps, columns, series.values[:, trained])
 
 
-def _first_lasting(values: np.ndarray, limit: float, least: int = 3) -> int | None:
-    """Index of the first of several readings in a row above a limit; what is not a number ends the row."""
+def _first_lasting(values: np.ndarray, limit: float) -> int | None:
+    """Index of the first of three readings in a row above a limit; what is not a number ends the row."""
     above = values > limit
-    runs = np.convolve(above, np.ones(least, int), "valid") == least
+    runs = np.convolve(above, np.ones(3, int), "valid") == 3
     starts = np.flatnonzero(runs)
     return int(starts[0]) if starts.size else None
