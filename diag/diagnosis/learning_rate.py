@@ -344,8 +344,10 @@ def _withered(log: Log, steps: NDArray[np.int64], least: float) -> Finding | Non
     updates, gradients = log.series("update_norm"), log.series("gradient_norm", of="network")
     pushed = gradients.at(updates.steps)[:, 0]
     reach = np.sqrt(np.nansum(updates.values**2, axis=1)) / np.where(pushed > 0, pushed, np.nan)
-    tenth = max(len(reach) // 10, 3)
-    kept = float(np.nanmedian(reach[-tenth:]) / np.nanmedian(reach[:3]))
+    reach = reach[np.isfinite(reach) & (reach > 0)]
+    if len(reach) < LEAST_READINGS:
+        return None
+    kept = float(np.median(reach[-max(len(reach) // 10, 3) :]) / np.median(reach[:3]))
     if not kept < least:
         return None
     return Finding(
