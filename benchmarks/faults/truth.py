@@ -99,7 +99,11 @@ TRUTH: Mapping[str, Truth] = {
     "validated in training mode": _row("train_eval_mode", brings=STALLS | MEMORY | {"over_regularized"}),
     "sign flipped": _row("wrong_update_direction", brings=BLASTS | DEATHS | STALLS),
     "sum instead of mean": _row(
-        "learning_rate_too_high", "exploding_gradients", "wrong_initial_loss", brings=BLASTS | DEATHS | STALLS
+        "sum_reduction",
+        "learning_rate_too_high",
+        "exploding_gradients",
+        "wrong_initial_loss",
+        brings=BLASTS | DEATHS | STALLS,
     ),
     "the same batches again": _row("overfitting", brings=frozenset({"label_corruption"})),
     "batch too small": _row(
