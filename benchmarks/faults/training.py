@@ -1,7 +1,7 @@
 """Runs a program: the loop, its faults included, alike in both frameworks."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -17,6 +17,9 @@ from benchmarks.faults.program import Program
 from benchmarks.faults.schedules import factor
 
 EVALUATIONS = 16
+# Of a recorded run: looks at a fixed part of the training set, and into how many chunks it is cut.
+LOOKS = 8
+LOOKED_AT, CHUNKS = 256, 8
 WORST = -1.0
 
 
@@ -84,6 +87,23 @@ class _Training:
         self.optimizer, self.scheduler = self._descent()
         if recorder is not None:
             recorder.watch(self.model, self.optimizer, criterion=self.criterion)
+            self._ask_for_looks(recorder)
+
+    def _ask_for_looks(self, recorder: diag.Recorder) -> None:
+        """All that can be measured on a fixed part of the training set, as who wrote the program would ask for it."""
+        count = len(self.split.train.x)
+        # Evenly spread, for a set may come sorted.
+        rows = np.linspace(0, count - 1, min(LOOKED_AT, count)).astype(int)
+        size = max(len(rows) // CHUNKS, 1)
+        chunks = [rows[start::CHUNKS][:size] for start in range(min(CHUNKS, len(rows)))]
+        every = max(self.loop.steps // LOOKS, 1)
+        recorder.representation(self._loss_on(rows), every=every)
+        recorder.noise([self._loss_on(chunk) for chunk in chunks], examples=size, every=every)
+        recorder.curvature(self._loss_on(chunks[0]), every=every, k=1, samples=2)
+
+    def _loss_on(self, rows: Any) -> Callable[[], Any]:
+        """The loss on these examples of the training set, targets and criterion as the fault leaves them."""
+        return lambda: self._loss(self.split.train.x[rows], self.split.train.y[rows])
 
     def _pretrain(self) -> None:
         """Trains all layers on the same task, and draws the head anew, as for a new one."""

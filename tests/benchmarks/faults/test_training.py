@@ -1,5 +1,6 @@
 """One description trains alike in both frameworks, and recording it changes nothing."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import diag
 from benchmarks.faults import healthy
 from benchmarks.faults.datasets import Examples
 from benchmarks.faults.families import FAMILIES, HALVES
-from benchmarks.faults.training import skill, train
+from benchmarks.faults.training import EVALUATIONS, LOOKS, skill, train
 
 EVERY = [program for half in HALVES for program in FAMILIES[half]]
 
@@ -23,15 +24,50 @@ def test_both_frameworks_train_alike(program):
     assert mine == pytest.approx(other, abs=0.02)
 
 
+# With dropout, with batch normalisation, with a memory, with attention.
+SOME = [FAMILIES["tuning"][index] for index in (0, 3, 8, 10)]
+
+
 @pytest.mark.parametrize("framework", ["scratchnet", "torch"])
-def test_a_seed_decides_everything_and_recording_changes_nothing(framework, tmp_path):
+@pytest.mark.parametrize("program", SOME, ids=lambda program: program.family)
+def test_recording_changes_nothing(program, framework, tmp_path):
     pytest.importorskip(framework)
-    program = replace(FAMILIES["tuning"][0].but("loop", steps=20), framework=framework)
+    program = replace(program.but("loop", steps=16), framework=framework)
     with diag.Recorder(tmp_path / "run", every=1) as recorder:
         recorded = train(program, 5, recorder)
     assert recorded == train(program, 5)
-    assert recorded != train(program, 6)
-    assert len(diag.Log(tmp_path / "run").series("val_loss").steps) == 20
+    log = diag.Log(tmp_path / "run")
+    assert len(log.series("val_loss").steps) == EVALUATIONS
+    for look in ("probe_loss", "gradient_noise_scale", "top_eigenvalues"):
+        assert np.isfinite(log.series(look).values).sum() == LOOKS
+    assert not [told for told in log.happenings if told.kind == "failure"]
+
+
+def test_a_seed_decides_everything():
+    program = FAMILIES["tuning"][0].but("loop", steps=20)
+    assert train(program, 5) == train(program, 5)
+    assert train(program, 5) != train(program, 6)
+
+
+def test_a_look_that_a_fault_breaks_is_told_and_hinders_nothing(tmp_path):
+    program = FAMILIES["tuning"][0].but("loop", steps=20).but("data", broken=500)
+    with warnings.catch_warnings():
+        # What is broken is warned of by everybody concerned.
+        warnings.simplefilter("ignore")
+        with diag.Recorder(tmp_path, every=1) as recorder:
+            train(program, 5, recorder)
+    log = diag.Log(tmp_path)
+    assert any("curvature failed" in told.message for told in log.happenings)
+    assert len(log.series("criterion_loss").steps) == 20
+
+
+def test_looks_are_taken_at_the_few_examples_that_are_left(tmp_path):
+    program = FAMILIES["tuning"][1].but("loop", steps=8).but("data", kept=0.0)
+    with diag.Recorder(tmp_path, every=1) as recorder:
+        train(program, 5, recorder)
+    log = diag.Log(tmp_path)
+    assert set(log.series("gradient_noise_examples").values.ravel()) == {2.0 * 3}
+    assert not [told for told in log.happenings if told.kind == "failure"]
 
 
 @pytest.mark.parametrize("half", HALVES)
