@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.faults.families import FAMILIES, FRAMEWORKS, Half
+from benchmarks.faults.families import FAMILIES, FRAMEWORKS, HALVES, SEEDS, Half
 from benchmarks.faults.program import Descent, Network, Program
 from benchmarks.faults.training import Result
 
@@ -38,7 +38,7 @@ def is_healthy(program: Program, result: Result) -> bool:
 
 def draw(half: Half, index: int, attempt: int) -> Program:
     """A program of the half, the same for the same numbers."""
-    rng = np.random.default_rng((2026, HALF_SEED[half], index, attempt))
+    rng = np.random.default_rng((SEEDS[half].draw, HALVES.index(half), index, attempt))
     families = FAMILIES[half]
     program = families[index % len(families)]
     framework = FRAMEWORKS[index // len(families) % 2]
@@ -52,9 +52,6 @@ def draw(half: Half, index: int, attempt: int) -> Program:
     if rng.random() < 0.2:
         program = program.but("data", wrong_labels=float(rng.uniform(0.02, 0.12)))
     return _loop(program, rng)
-
-
-HALF_SEED = {"tuning": 0, "scored": 1}
 
 
 def _network(network: Network, rng: np.random.Generator) -> Network:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import ttest_ind_from_stats
 
-SEEDS = 20
+LABEL_SEEDS = 20
 LARGEST_P = 0.01
 LEAST_EFFECT = 0.8
 

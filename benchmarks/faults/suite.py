@@ -18,16 +18,13 @@ import numpy as np
 
 import diag
 from benchmarks.faults import healthy
-from benchmarks.faults.families import HALVES, Half, programs
-from benchmarks.faults.labels import SEEDS
+from benchmarks.faults.families import HALVES, SEEDS, Half, programs
+from benchmarks.faults.labels import LABEL_SEEDS
 from benchmarks.faults.operators import DOSES, OPERATORS, Operator
 from benchmarks.faults.program import Program
 from benchmarks.faults.rivals import PROBES, RIVALS, alarms
 from benchmarks.faults.training import Result, train
 
-SEED = 2026
-# The seeds of labels count from 0; what is recorded is none of these trainings.
-RECORDED = 1000
 # Pieces between two writings of the results.
 AT_A_TIME = 32
 
@@ -49,8 +46,8 @@ class Size:
     operators: int = 1
 
 
-WHOLE = Size(mutants=2, healthy=200, seeds=SEEDS)
-SMALL = Size(mutants=1, healthy=60, seeds=SEEDS)
+WHOLE = Size(mutants=2, healthy=200, seeds=LABEL_SEEDS)
+SMALL = Size(mutants=1, healthy=60, seeds=LABEL_SEEDS)
 QUICK = Size(mutants=1, healthy=1, seeds=6, operators=26)
 
 
@@ -108,7 +105,7 @@ def mutants(half: Half, size: Size) -> Iterator[tuple[str, str, int]]:
     for position, operator in enumerate(OPERATORS):
         if position % size.operators:
             continue
-        rng = np.random.default_rng((SEED, HALVES.index(half), position))
+        rng = np.random.default_rng((SEEDS[half].draw, HALVES.index(half), position))
         order = _dealt(operator, candidates, rng)
         for dose in DOSES:
             for index in islice(order, size.mutants):
@@ -163,19 +160,19 @@ def measure(piece: Piece, seeds: int) -> dict[str, Any]:
 
 
 def _label(piece: Piece, seeds: int) -> dict[str, Any]:
-    program = program_of(piece)
-    return {"skills": [train(program, seed).skill for seed in range(seeds)]}
+    program, first = program_of(piece), SEEDS[piece.half].labels
+    return {"skills": [train(program, first + number).skill for number in range(seeds)]}
 
 
 def _run(piece: Piece, _seeds: int) -> dict[str, Any]:
-    return recorded(program_of(piece), RECORDED + piece.index)[0]
+    return recorded(program_of(piece), SEEDS[piece.half].recorded + piece.index)[0]
 
 
 def _healthy(piece: Piece, _seeds: int) -> dict[str, Any]:
     rejected = 0
     while True:
         program = healthy.draw(piece.half, piece.index, rejected)
-        told, result = recorded(program, RECORDED + piece.index)
+        told, result = recorded(program, SEEDS[piece.half].recorded + piece.index)
         if healthy.is_healthy(program, result):
             return {"rejected": rejected, "optimizer": program.descent.kind, "family": program.family, **told}
         rejected += 1

@@ -7,7 +7,8 @@ import joblib
 import pytest
 
 from benchmarks.faults import healthy, run, suite
-from benchmarks.faults.families import FAMILIES, HALVES, programs
+from benchmarks.faults.families import FAMILIES, HALVES, SEEDS, programs
+from benchmarks.faults.labels import LABEL_SEEDS
 from benchmarks.faults.operators import DOSES, OPERATORS
 from benchmarks.faults.suite import QUICK, WHOLE, Piece, mutants, pieces, run_pieces
 from benchmarks.faults.training import Result
@@ -16,6 +17,16 @@ from benchmarks.faults.training import Result
 def test_no_family_is_in_both_halves():
     families = [{program.family for program in FAMILIES[half]} for half in HALVES]
     assert not families[0] & families[1]
+
+
+def test_no_training_is_in_both_halves_nor_is_a_recorded_one_part_of_a_label():
+    used = [
+        range(first, first + count)
+        for seeds in SEEDS.values()
+        for first, count in ((seeds.labels, LABEL_SEEDS), (seeds.recorded, WHOLE.healthy))
+    ]
+    assert len(set().union(*used)) == sum(map(len, used))
+    assert SEEDS["tuning"].draw != SEEDS["scored"].draw
 
 
 @pytest.mark.parametrize("half", HALVES)
