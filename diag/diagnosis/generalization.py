@@ -10,8 +10,8 @@ from diag.diagnosis.findings import Evidence, Finding, Severity
 from diag.diagnosis.outcome import LOSSES, Outcome
 from diag.diagnosis.regularization import has_dropout
 from diag.diagnosis.rules import rule
-from diag.diagnosis.task import class_count, guess_loss
-from diag.diagnosis.validation import ACCURACIES, VALIDATION_LOSSES, validation_of
+from diag.diagnosis.task import class_count, guess_loss, layers_that_ran
+from diag.diagnosis.validation import ACCURACIES, VALIDATION_LOSSES, final_of, validation_of
 from diag.log import Log
 
 LEAST_EVALUATIONS = 6
@@ -27,7 +27,7 @@ def overfitting(
         return
     values = validation.values[:, 0]
     best = int(np.argmin(values))
-    final = float(np.median(values[-3:]))
+    final = final_of(validation)
     # A loss that is practically zero may double and mean nothing.
     least = max(largest_rise * abs(values[best]), least_rise * (guess_loss(log) or 0.0))
     if len(values) - 1 - best < least_after or not _has_risen(values, best, final, least):
@@ -73,7 +73,7 @@ def _severity(log: Log, values: NDArray[np.float64], final: float, grave: float)
     accuracy = validation_of(log, ACCURACIES)
     if accuracy is not None and len(accuracy.steps) >= 3:
         # A classifier may grow too sure of itself, and still name as many classes right as ever.
-        lost = float(np.max(accuracy.values) - np.median(accuracy.values[-3:]))
+        lost = float(np.max(accuracy.values) - final_of(accuracy))
         if lost <= max(0.02, 9 * _one_example(accuracy.values)) and final <= grave * (
             guess_loss(log) or np.inf
         ):
@@ -99,7 +99,7 @@ def underfitting(
     guess = guess_loss(log)
     if outcome is None or validation is None or guess is None or len(validation.steps) < LEAST_EVALUATIONS:
         return
-    final = float(np.median(validation.values[-3:, 0]))
+    final = final_of(validation)
     hopeless = hopeless_classes if class_count(log) else hopeless_numbers
     # Dropout makes the training loss the higher of the two; of both the lower counts then.
     least = min(outcome.final, final) if has_dropout(log) else outcome.final
@@ -143,7 +143,7 @@ def narrow_layer(log: Log) -> str | None:
 
     Where one starts from the inputs these count as before, where the head follows its inputs count as after.
     """
-    layers = [layer for layer in log.model.layers if layer.output_shape and layer.parameters]
+    layers = [layer for layer in layers_that_ran(log) if layer.parameters]
     widths = [
         layer.output_shape[0] if len(layer.output_shape) != 2 else layer.output_shape[-1] for layer in layers
     ]

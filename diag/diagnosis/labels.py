@@ -10,7 +10,7 @@ from diag.diagnosis.outcome import LOSSES, Outcome
 from diag.diagnosis.regularization import has_dropout
 from diag.diagnosis.rules import rule
 from diag.diagnosis.task import class_count, column, guess_loss
-from diag.diagnosis.validation import ACCURACIES, VALIDATION_LOSSES, validation_of
+from diag.diagnosis.validation import ACCURACIES, VALIDATION_LOSSES, final_of, validation_of
 from diag.log import Log, Series
 
 
@@ -97,7 +97,7 @@ def _harder_than_validation(log: Log, largest_gap: float) -> _Sign | None:
     if found is None or has_dropout(log):
         return None
     validation, training, guess = found
-    gap = training - float(np.median(validation.values[-3:])) / guess
+    gap = training - final_of(validation) / guess
     if gap <= largest_gap:
         return None
     text = (

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from diag.diagnosis.persistence import smoothed
+from diag.diagnosis.persistence import begins_to_last, smoothed
 from diag.log import Log, Series
 
 # In order of preference: heard at every recorded step, or logged by the user.
@@ -24,14 +24,6 @@ def loss_series(log: Log) -> Series | None:
     )
     heard = ~is_unheard
     return Series(series.name, series.axis, series.steps[heard], series.columns, series.values[heard])
-
-
-def _is_heard(log: Log, series: Series) -> NDArray[np.bool_]:
-    """Where the loss was heard at all: in evaluation mode it is not, which is no loss beyond all numbers."""
-    if "activation_non_finite_count" not in log:
-        return np.ones(len(series.steps), bool)
-    counts = log.series("activation_non_finite_count").at(series.steps)
-    return np.isfinite(series.values[:, 0]) | np.isfinite(counts).any(axis=1)
 
 
 @dataclass(frozen=True)
@@ -56,11 +48,10 @@ class Outcome:
         series = loss_series(log)
         if series is None or not np.isfinite(series.values).any():
             return None
-        heard = _is_heard(log, series)
-        values = series.values[heard, 0]
+        values = series.values[:, 0]
         loss = np.where(np.isfinite(values), values, np.inf)
         width = int(np.clip(len(loss) // 20, 1, 25))
-        return cls(series.name, series.steps[heard], loss, smoothed(loss, width))
+        return cls(series.name, series.steps, loss, smoothed(loss, width))
 
     @cached_property
     def initial(self) -> float:
@@ -92,6 +83,19 @@ class Outcome:
     def has_slipped_back(self, share: float = 0.2) -> bool:
         """Whether the end lies above the best by more than a share of the initial loss."""
         return not self.best_progress - self.progress <= share
+
+    @property
+    def best(self) -> int:
+        """Index of the best moment of the run."""
+        return int(np.argmin(self.smooth))
+
+    def risen_since(self) -> int | None:
+        """Index from which the loss stays nearer to its end than to its best; None if it does not.
+
+        A loss that is not finite counts as risen.
+        """
+        halfway = self.smooth[self.best] + 0.5 * (self.final - self.smooth[self.best])
+        return begins_to_last(~(self.smooth < halfway), least=1)
 
     def is_hurt_after(self, step: int, window: int | None = None) -> bool:
         """Whether the loss gets clearly worse after a step, and does not come back within the window.

@@ -6,7 +6,7 @@ import numpy as np
 
 from diag.diagnosis.findings import Evidence, Finding
 from diag.diagnosis.outcome import LOSSES, Outcome
-from diag.diagnosis.persistence import begins_to_last, last_healthy
+from diag.diagnosis.persistence import last_healthy
 from diag.diagnosis.rules import rule
 from diag.log import Log
 
@@ -23,9 +23,10 @@ def slow_convergence(log: Log, *, least_progress: float) -> Iterator[Finding]:
         or not outcome.has_learned_little(least_progress)
     ):
         return
-    best = int(np.argmin(outcome.smooth))
+    best = outcome.best
     has_fallen = outcome.best_progress > least_progress
-    onset = _rise(outcome, best) if has_fallen else 0
+    risen = outcome.risen_since()
+    onset = (len(outcome.loss) - 1 if risen is None else risen) if has_fallen else 0
     yield Finding(
         rule="slow_convergence",
         severity="fault" if has_fallen else "warning",
@@ -54,14 +55,6 @@ def slow_convergence(log: Log, *, least_progress: float) -> Iterator[Finding]:
         confidence=0.6,
         references=("Criterion of 5 %: Ben Braiek and Khomh, TheDeepChecker, TOSEM 2022",),
     )
-
-
-def _rise(outcome: Outcome, best: int) -> int:
-    """Index from which the loss stays nearer to its end than to its best; one that is not finite counts as risen."""
-    halfway = outcome.smooth[best] + 0.5 * (outcome.final - outcome.smooth[best])
-    risen = ~(outcome.smooth < halfway)
-    start = begins_to_last(risen, least=1)
-    return len(risen) - 1 if start is None else start
 
 
 def _number(value: float) -> str:

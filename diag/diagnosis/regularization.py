@@ -10,7 +10,7 @@ from diag.diagnosis.findings import Evidence, Finding, Severity
 from diag.diagnosis.outcome import LOSSES
 from diag.diagnosis.persistence import begins_to_last, last_healthy
 from diag.diagnosis.rules import rule
-from diag.diagnosis.task import is_short, severity_of
+from diag.diagnosis.task import is_short, layers_that_ran, severity_of
 from diag.diagnosis.weights import growths
 from diag.log import Log
 
@@ -125,7 +125,7 @@ def _parent(name: str) -> str:
 
 def has_dropout(log: Log) -> bool:
     """Whether dropout takes part: as far as is known, none of its layers has a rate of zero."""
-    layers = [layer.name for layer in log.model.layers if layer.kind in DROPPING and layer.output_shape]
+    layers = [layer.name for layer in layers_that_ran(log) if layer.kind in DROPPING]
     rates = dropout_rates(log)
     return bool(layers) and not (rates and all(rate < LEAST_RATE for rate in rates.values()))
 

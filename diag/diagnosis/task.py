@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from diag.diagnosis.findings import Severity
 from diag.diagnosis.outcome import Outcome
 from diag.diagnosis.rules import NotAssessableError
-from diag.diagnosis.validation import VALIDATION_LOSSES, validation_of
+from diag.diagnosis.validation import VALIDATION_LOSSES, final_of, validation_of
 from diag.events import Criterion, Layer
 from diag.log import Log
 
@@ -18,9 +18,14 @@ Numbers = NDArray[np.float64]
 DISTANCES = frozenset({"MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "GaussianNLLLoss", "PoissonNLLLoss"})
 
 
+def layers_that_ran(log: Log) -> list[Layer]:
+    """The layers in order of execution, without those that never ran, which have no shape."""
+    return [layer for layer in log.model.layers if layer.output_shape]
+
+
 def head_of(log: Log) -> Layer | None:
-    """The last layer that ran, whose output is taken for the network's; one that never ran has no shape."""
-    return next((layer for layer in reversed(log.model.layers) if layer.output_shape), None)
+    """The last layer that ran, whose output is taken for the network's."""
+    return next(reversed(layers_that_ran(log)), None)
 
 
 def column(log: Log, name: str) -> Numbers:
@@ -44,7 +49,7 @@ def class_count(log: Log) -> int | None:
     One-hot targets and numbers of a regression give None: what they are compared with is not known.
     """
     head, criterion = head_of(log), criterion_of(log)
-    if head is None or not head.output_shape or not _has_targets(log):
+    if head is None or not _has_targets(log):
         return None
     if criterion is not None and criterion.kind in DISTANCES:
         return None
@@ -145,13 +150,13 @@ def starts_badly(log: Log) -> bool:
     return bool(above[0] and is_long and not outcome.final < 0.5 * guess)
 
 
-def is_impaired(log: Log, step: int | None = None, share: float = 0.9) -> bool:
+def is_impaired(log: Log, step: int | None = None) -> bool:
     """Whether the training failed: little learned, no better than a guess, or hurt for good after a step."""
     outcome = Outcome.of(log)
     if outcome is None:
         return False
     guess = guess_loss(log)
-    is_a_guess = guess is not None and not outcome.final < share * guess
+    is_a_guess = guess is not None and not outcome.final < 0.9 * guess
     return outcome.has_learned_little() or is_a_guess or (step is not None and outcome.is_hurt_after(step))
 
 
@@ -173,7 +178,7 @@ def shortfall(log: Log) -> float | None:
     left, validation = training_left(log), validation_of(log, VALIDATION_LOSSES)
     if left is None or validation is None or not len(validation.values):
         return left
-    return max(left, float(np.median(validation.values[-3:])) / _guess(log))
+    return max(left, final_of(validation) / _guess(log))
 
 
 def severity_of(log: Log, step: int | None = None) -> Severity:

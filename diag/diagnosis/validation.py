@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from diag.log import Log, Series
 
 VALIDATION_LOSSES = ("val_loss", "validation_loss", "valid_loss", "test_loss", "eval_loss")
@@ -19,3 +21,8 @@ def validation_of(log: Log, names: Sequence[str]) -> Series | None:
     """The first of these series that the log has, where it is a number; None without any."""
     name = next((name for name in names if name in log), None)
     return None if name is None else log.series(name).known()
+
+
+def final_of(validation: Series) -> float:
+    """Where it ends: the median of the last three, of which one may be an outlier."""
+    return float(np.median(validation.values[-3:, 0]))

@@ -39,8 +39,8 @@ def test_batches_of_one_class_each_do_not_make_a_guess_cheap(log_of):
 
 def test_a_loss_that_was_not_heard_is_none_beyond_all_numbers(log_of):
     heard = np.arange(STEPS) < 40
-    counts = {"activation_non_finite_count": {"0": np.where(heard, 0.0, np.nan)}}
-    log = log_of({"criterion_loss": np.where(heard, falling(), np.nan), **counts})
+    mode = {"evaluation_mode_rate": np.where(heard, 0.0, 1.0)}
+    log = log_of({"criterion_loss": np.where(heard, falling(), np.nan), **mode})
     outcome = Outcome.of(log)
     assert outcome is not None
     assert len(outcome.loss) == 40
