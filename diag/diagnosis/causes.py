@@ -19,6 +19,7 @@ PRECEDENCE = (
     "missing_nonlinearity",
     "narrow_layer",
     "unshuffled_data",
+    "repeated_batches",
     "unscaled_input",
     "unscaled_target",
     "symmetric_initialization",
@@ -49,7 +50,7 @@ PRECEDENCE = (
     "noisy_gradients",
     "learning_rate_too_low",
 )
-OUTCOMES = frozenset({"slow_convergence", "oscillation", "loss_spike", "underfitting"})
+OUTCOMES = frozenset({"slow_convergence", "oscillation", "loss_spike", "overfitting", "underfitting"})
 
 # Whatever keeps steps small may be behind it, and it has no beginning of its own.
 SLOWNESS = frozenset({"learning_rate_too_low"})
@@ -103,6 +104,8 @@ LEADS_TO = {
     "missing_nonlinearity": _STALLS,
     "narrow_layer": _DEATHS | _STALLS,
     "unshuffled_data": _STALLS | {"oscillation", "loss_spike", "overfitting"},
+    "repeated_batches": _STALLS | {"overfitting", "label_corruption"},
+    "too_few_steps": _STALLS | {"learning_rate_too_low"},
     "symmetric_initialization": _DEATHS | _STALLS | {"disconnected_parameters"},
     "bad_initialization": _TROUBLE
     | {"wrong_initial_loss", "learning_rate_too_high", "learning_rate_too_low", "disconnected_parameters"},

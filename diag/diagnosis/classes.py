@@ -15,29 +15,61 @@ from diag.log import Log
 
 # Of more classes two moments tell next to nothing.
 MOST_CLASSES = 20
+LEAST_BATCHES = 20
 
 
 @rule(("class_count_ratio", "target_mean"), LOSSES)
-def class_imbalance(
-    log: Log, *, largest_ratio: float, most_missed: float, least_perplexity: float
-) -> Iterator[Finding]:
-    """Classes far rarer than others, and neglected for it."""
+def class_imbalance(log: Log, *, largest_ratio: float, most_missed: float) -> Iterator[Finding]:
+    """Classes far rarer than others, or never there, and a training that suffers from it."""
     classes = class_count(log)
-    if "class_count_ratio" in log:
+    of_few = classes if classes is not None and classes <= MOST_CLASSES and "target_std" in log else None
+    never = of_few and _never_there(log, of_few)
+    if never:
+        yield never
+    elif "class_count_ratio" in log:
         yield from _counted(log, largest_ratio, most_missed)
     elif is_binary(log) and "prediction_max" in log:
         yield from _of_two(log, largest_ratio)
-    elif classes is not None and classes <= MOST_CLASSES and "target_std" in log:
-        yield from _of_many(log, classes, least_perplexity)
+    elif of_few:
+        yield from _of_many(log, of_few, largest_ratio)
     else:
         raise NotAssessableError("the log has no class counts, and targets whose moments do not tell them")
+
+
+def _never_there(log: Log, classes: int) -> Finding | None:
+    """The first or the last of the classes, if no recorded batch has an example of it."""
+    least, most = column(log, "target_min"), column(log, "target_max")
+    end = int(np.nanmax(most)) + 1
+    absent = [*range(int(np.nanmin(least))), *range(end, classes)]
+    if not absent or len(most) < LEAST_BATCHES:
+        return None
+    return Finding(
+        rule="class_imbalance",
+        severity="warning" if is_short(log) else "note",
+        layer=None,
+        onset_step=int(log.series("target_max").steps[0]),
+        evidence=Evidence(
+            series="target_max" if end < classes else "target_min",
+            value=float(absent[-1]),
+            band=f"classes from 0 to {classes - 1}",
+            readings=len(most),
+            last_healthy_step=None,
+            text=(
+                f"The network has {classes} outputs, and no recorded batch has an example of class "
+                f"{', '.join(map(str, absent))}."
+            ),
+        ),
+        why="A class of which there are no examples is never named, and its own are taken for another's.",
+        fix="See what became of the class: a filter, a mapping of labels that merges two, or an output too many.",
+        confidence=0.8,
+    )
 
 
 def _counted(log: Log, largest_ratio: float, most_missed: float) -> Iterator[Finding]:
     """By the probe batch, which counts classes and looks for the rarest."""
     missed = log.series("rarest_class_error_rate").known()
     ratio = float(np.nanmax(column(log, "class_count_ratio")))
-    if ratio <= largest_ratio or not len(missed.steps):
+    if ratio <= largest_ratio:
         return
     rate = missed.values[:, 0]
     # That it is missed at first is the rule; that it still is when half of the run is over is not.
@@ -45,18 +77,18 @@ def _counted(log: Log, largest_ratio: float, most_missed: float) -> Iterator[Fin
     is_neglected = spell is not None and spell.start <= len(rate) / 2
     yield Finding(
         rule="class_imbalance",
-        severity="warning" if is_neglected else "note",
+        severity="warning" if is_neglected or is_short(log) else "note",
         layer=None,
-        onset_step=spell.step if spell else int(missed.steps[0]),
+        onset_step=spell.step if spell else int(log.steps[0]),
         evidence=Evidence(
             series="rarest_class_error_rate" if is_neglected else "class_count_ratio",
             value=float(rate[-1]) if is_neglected else ratio,
             band=f"at most {largest_ratio:g} to 1, or at most {most_missed:.0%} of the rarest class missed",
-            readings=spell.readings if spell else len(rate),
+            readings=spell.readings if spell else max(len(rate), 1),
             last_healthy_step=spell.last_healthy_step if spell else None,
             text=(
-                f"In the probe batch the most frequent class stands {ratio:.3g} to 1 against the rarest, "
-                f"of whose examples {rate[-1]:.0%} are missed in the end."
+                f"In the probe batch the most frequent class stands {ratio:.3g} to 1 against the rarest"
+                + (f", of whose examples {rate[-1]:.0%} are missed in the end." if len(rate) else ".")
             ),
         ),
         **_IMBALANCE,
@@ -72,7 +104,7 @@ def _of_two(log: Log, largest_ratio: float) -> Iterator[Finding]:
     is_neglected = onset is not None and onset <= len(column(log, "target_mean")) / 2
     yield Finding(
         rule="class_imbalance",
-        severity="warning" if is_neglected else "note",
+        severity="warning" if is_neglected or is_short(log) else "note",
         layer=None,
         onset_step=int(log.series("target_mean").steps[onset or 0]),
         evidence=Evidence(
@@ -107,11 +139,12 @@ def _always_the_same(log: Log, rare_is_one: bool) -> np.ndarray:
     return np.asarray(column(log, "prediction_min") > middle)
 
 
-def _of_many(log: Log, classes: int, least_perplexity: float) -> Iterator[Finding]:
+def _of_many(log: Log, classes: int, largest_ratio: float) -> Iterator[Finding]:
+    """By the most even shares that have the targets' moments."""
     mean, std = column(log, "target_mean"), column(log, "target_std")
     shares = most_even(classes, float(np.nanmean(mean)), float(np.nanmean(mean**2 + std**2)))
-    perplexity = float(np.exp(-np.sum(shares * np.log(np.maximum(shares, 1e-12))))) / classes
-    if perplexity >= least_perplexity:
+    ratio = float(shares.max() / max(shares.min(), 1e-12))
+    if ratio <= largest_ratio:
         return
     yield Finding(
         rule="class_imbalance",
@@ -120,21 +153,17 @@ def _of_many(log: Log, classes: int, least_perplexity: float) -> Iterator[Findin
         onset_step=int(log.series("target_mean").steps[0]),
         evidence=Evidence(
             series="target_std",
-            value=perplexity,
-            band=f"a perplexity of at least {least_perplexity:g} of the number of classes",
+            value=ratio,
+            band=f"at most {largest_ratio:g} to 1",
             readings=len(mean),
             last_healthy_step=None,
             text=(
-                f"By mean and spread of the targets, at most {perplexity * classes:.2g} of {classes} classes could be "
-                f"equally frequent: class {int(np.argmax(shares))} has about {shares.max():.0%} of the examples."
+                f"By mean and spread of the targets, as evenly as they allow, the classes stand {ratio:.3g} to 1: "
+                f"class {int(np.argmax(shares))} has about {shares.max():.0%} of the examples, "
+                f"class {int(np.argmin(shares))} about {shares.min():.2g} of all."
             ),
         ),
-        why="Naming the frequent class is nearly as good a guess as learning the difference.",
-        fix="Weight the loss by inverse frequency or draw batches evenly, and judge by the balanced accuracy.",
-        confidence=0.7,
-        references=(
-            "Ben Braiek and Khomh, TheDeepChecker, TOSEM 2022: perplexity of the labels below a half",
-        ),
+        **_IMBALANCE,
     )
 
 

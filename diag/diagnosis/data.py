@@ -11,17 +11,22 @@ from diag.diagnosis.rules import rule
 from diag.diagnosis.task import (
     class_count,
     column,
+    guess_loss,
     is_binary,
     is_impaired,
     is_short,
     is_squared_error,
     starts_badly,
+    training_left,
 )
+from diag.diagnosis.validation import VALIDATION_LOSSES, final_of, validation_of
 from diag.log import Log
 
 # Layers that look entries up, and layers that scale what comes in by themselves.
 LOOK_UP = ("Embedding",)
 SCALE = ("BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm")
+LEAST_READINGS = 10
+ROUNDING = 1e-5
 
 
 @rule("input_mean", "input_std", LOSSES)
@@ -86,6 +91,106 @@ def constant_input(log: Log) -> Iterator[Finding]:
         fix="Look at what the loader returns: a scaling that rounds to zero, an empty file, a wrong column.",
         confidence=0.95,
         references=("Ben Braiek and Khomh, TheDeepChecker, TOSEM 2022: constant features",),
+    )
+
+
+@rule("input_mean", "input_std", "input_min", "input_max", LOSSES)
+def repeated_batches(
+    log: Log, *, largest_ratio: float, least_gap: float, whole_set: float
+) -> Iterator[Finding]:
+    """The same few batches over and over, in the same order, and a network that knows them by heart."""
+    period = _period(log)
+    if period is None:
+        return
+    steps = log.series("input_mean").steps
+    spacing = int(steps[1] - steps[0])
+    ends = _both_ends(log)
+    knows_by_heart = ends is not None and ends[1] > max(largest_ratio * ends[0], ends[0] + least_gap)
+    examples = float(np.nanmedian(column(log, "batch_size"))) if "batch_size" in log else 0.0
+    is_on_purpose = period == 1 and examples >= whole_set
+    yield Finding(
+        rule="repeated_batches",
+        severity="warning" if knows_by_heart and not is_on_purpose else "note",
+        layer=None,
+        onset_step=int(steps[0]),
+        evidence=Evidence(
+            series="input_mean",
+            value=float(period * spacing),
+            band="batches that are dealt anew at every pass",
+            readings=len(steps),
+            last_healthy_step=None,
+            text=(
+                f"Inputs and targets of a batch are those of {_counted_steps(period * spacing)} before, to the last "
+                f"digit, all through the run" + _ends_told(ends)
+            ),
+        ),
+        why="What the network is never shown it cannot learn, and what comes again and again it learns by heart.",
+        fix=(
+            "Make the loader once, before the loop, with shuffle=True; see whether the training set is as large as it "
+            "should be. Where every step takes the whole set, weight decay and an early stop are what is left."
+        ),
+        confidence=0.9,
+        references=(
+            "Bengio, Practical recommendations for gradient-based training of deep architectures, 2012",
+        ),
+    )
+
+
+def _counted_steps(count: int) -> str:
+    return "the step" if count == 1 else f"{count} steps"
+
+
+def _ends_told(ends: tuple[float, float] | None) -> str:
+    if ends is None:
+        return "."
+    return (
+        f"; the training loss ends at {ends[0]:.2g} of that of a guess, the validation loss at {ends[1]:.2g}."
+    )
+
+
+def _both_ends(log: Log) -> tuple[float, float] | None:
+    """Training and validation loss in the end, in losses of a guess; None where either is not known."""
+    left, validation, guess = training_left(log), validation_of(log, VALIDATION_LOSSES), guess_loss(log)
+    if left is None or guess is None or validation is None or not len(validation.steps):
+        return None
+    return left, final_of(validation) / guess
+
+
+# What comes with an input, by which a batch is known again; rounding differs with the order of its examples.
+FINGERPRINT = tuple(
+    f"{what}_{name}" for what in ("input", "target") for name in ("mean", "std", "min", "max")
+)
+LEAST_PASSES = 3
+MOST_TRIED = 20
+
+
+def _period(log: Log) -> int | None:
+    """After how many recorded steps the same batches come again, all through the run; None if they do not."""
+    prints = np.stack([column(log, name) for name in FINGERPRINT if name in log], axis=1)
+    # A mean near zero is rounded by what it is the mean of.
+    size = np.array([_size(log, name.partition("_")[0]) for name in FINGERPRINT if name in log])
+    if len(prints) < LEAST_READINGS or not np.isfinite(prints).all() or _is_of_ones_and_zeros(log):
+        return None
+    again = np.flatnonzero(np.all(np.abs(prints - prints[0]) <= ROUNDING * size, axis=1))[1:]
+    for period in again[:MOST_TRIED].tolist():
+        is_same = np.abs(prints[period:] - prints[:-period]) <= ROUNDING * size
+        if LEAST_PASSES * period <= len(prints) and np.all(is_same):
+            return int(period)
+    return None
+
+
+def _size(log: Log, what: str) -> float:
+    """Root mean square of inputs or of targets."""
+    return float(np.sqrt(np.mean(column(log, f"{what}_mean") ** 2 + column(log, f"{what}_std") ** 2)))
+
+
+def _is_of_ones_and_zeros(log: Log) -> bool:
+    """Whether inputs are ones among zeros, of which every batch may have as many as any other, or one number."""
+    mean, std = column(log, "input_mean"), column(log, "input_std")
+    ends = np.stack([column(log, "input_min"), column(log, "input_max")])
+    return bool(
+        not np.any(std > 0)
+        or (np.all(ends == [[0], [1]]) and np.allclose(std**2, mean * (1 - mean), atol=1e-3))
     )
 
 

@@ -10,8 +10,8 @@ from diag.diagnosis.findings import Evidence, Finding, Severity
 from diag.diagnosis.outcome import LOSSES, Outcome
 from diag.diagnosis.regularization import has_dropout
 from diag.diagnosis.rules import rule
-from diag.diagnosis.task import class_count, guess_loss, layers_that_ran
-from diag.diagnosis.validation import ACCURACIES, VALIDATION_LOSSES, final_of, validation_of
+from diag.diagnosis.task import class_count, guess_loss, is_short, layers_that_ran
+from diag.diagnosis.validation import ACCURACIES, VALIDATION_LOSSES, final_of, one_example, validation_of
 from diag.log import Log
 
 LEAST_EVALUATIONS = 6
@@ -33,7 +33,7 @@ def overfitting(
     if len(values) - 1 - best < least_after or not _has_risen(values, best, final, least):
         return
     step = int(validation.steps[best])
-    if not outcome.final < _loss_around(outcome, step):
+    if not outcome.final < outcome.around(step):
         return
     yield Finding(
         rule="overfitting",
@@ -48,7 +48,7 @@ def overfitting(
             last_healthy_step=step,
             text=(
                 f"The validation loss was best at step {step}, {values[best]:.4g}, and is {final:.4g} in the end; "
-                f"the training loss fell from {_loss_around(outcome, step):.4g} to {outcome.final:.4g} meanwhile."
+                f"the training loss fell from {outcome.around(step):.4g} to {outcome.final:.4g} meanwhile."
             ),
         ),
         why="What is still learned is peculiar to the training set, and costs on other data.",
@@ -64,30 +64,16 @@ def _has_risen(values: NDArray[np.float64], best: int, final: float, least: floa
     return bool(final - values[best] > max(least, 3 * flicker))
 
 
-def _loss_around(outcome: Outcome, step: int) -> float:
-    """The training loss near a step, smoothed."""
-    return float(outcome.smooth[min(int(np.searchsorted(outcome.steps, step)), len(outcome.smooth) - 1)])
-
-
 def _severity(log: Log, values: NDArray[np.float64], final: float, grave: float) -> Severity:
     accuracy = validation_of(log, ACCURACIES)
     if accuracy is not None and len(accuracy.steps) >= 3:
         # A classifier may grow too sure of itself, and still name as many classes right as ever.
         lost = float(np.max(accuracy.values) - final_of(accuracy))
-        if lost <= max(0.02, 9 * _one_example(accuracy.values)) and final <= grave * (
+        if lost <= max(0.02, 9 * one_example(accuracy.values)) and final <= grave * (
             guess_loss(log) or np.inf
         ):
             return "note"
     return "fault" if final > values[0] else "warning"
-
-
-def _one_example(accuracies: NDArray[np.float64]) -> float:
-    """What one example counts in an accuracy: the least by which two readings differ.
-
-    Nine more or fewer is three times what so many changes at random come to, and the best reading is chosen as such.
-    """
-    steps = np.diff(np.unique(np.round(accuracies, 6)))
-    return float(steps.min()) if steps.size else 0.0
 
 
 @rule(LOSSES, VALIDATION_LOSSES, "target_max")
@@ -105,11 +91,12 @@ def underfitting(
     least = min(outcome.final, final) if has_dropout(log) else outcome.final
     narrow = narrow_layer(log)
     is_alike = final - outcome.final <= largest_gap * guess
-    if not is_alike or not outcome.final > least_share * guess or outcome.has_learned_little(0.05):
+    is_poor = outcome.final > least_share * guess or (narrow is not None and is_short(log))
+    if not is_alike or not is_poor or outcome.has_learned_little(0.05):
         return
     yield Finding(
         rule="underfitting",
-        severity="warning" if least > hopeless * guess else "note",
+        severity="warning" if least > hopeless * guess or (narrow and is_short(log)) else "note",
         layer=narrow,
         onset_step=None,
         evidence=Evidence(

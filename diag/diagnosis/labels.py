@@ -10,19 +10,36 @@ from diag.diagnosis.outcome import LOSSES, Outcome
 from diag.diagnosis.regularization import has_dropout
 from diag.diagnosis.rules import rule
 from diag.diagnosis.task import class_count, column, guess_loss
-from diag.diagnosis.validation import ACCURACIES, VALIDATION_LOSSES, final_of, validation_of
+from diag.diagnosis.validation import (
+    ACCURACIES,
+    VALIDATION_LOSSES,
+    final_of,
+    one_example,
+    validation_of,
+)
 from diag.log import Log, Series
+
+LEAST_EVALUATIONS = 8
+# Of the loss of a guess: below this, nothing was learned that could be passed on.
+LEAST_LEARNED = 0.05
 
 
 @rule(LOSSES, (*ACCURACIES, *VALIDATION_LOSSES), "target_max")
 def label_corruption(
-    log: Log, *, largest_lift: float, least_progress: float, least_passed_on: float, largest_gap: float
+    log: Log,
+    *,
+    largest_lift: float,
+    least_progress: float,
+    least_passed_on: float,
+    largest_gap: float,
+    most_lost: float,
 ) -> Iterator[Finding]:
     """Training labels that the inputs do not tell: learned by heart, passed on to nothing, or not to be learned."""
     sign = (
         _memorised(log, largest_lift, least_progress)
         or _passes_nothing_on(log, least_passed_on)
         or _harder_than_validation(log, largest_gap)
+        or _unlearned(log, most_lost)
     )
     if sign is None:
         return
@@ -82,13 +99,16 @@ def _passes_nothing_on(log: Log, least_passed_on: float) -> _Sign | None:
         return None
     validation, training, guess = found
     best = float(np.min(validation.values)) / guess
-    if best < 1 - least_passed_on or training > 1 - least_passed_on:
+    # Who has learned little by heart must have passed on less.
+    lines = (1 - share for share in (LEAST_LEARNED, least_passed_on))
+    line = next((line for line in lines if training <= line <= best), None)
+    if line is None:
         return None
     text = (
         f"The training loss ends at {training:.2f} of that of a guess, the validation loss is {best:.2f} of it "
         f"at best: nothing of what is learned holds for other examples."
     )
-    return _Sign(validation, best, f"below {1 - least_passed_on:g} of the loss of a guess", text)
+    return _Sign(validation, best, f"below {line:g} of the loss of a guess", text)
 
 
 def _harder_than_validation(log: Log, largest_gap: float) -> _Sign | None:
@@ -107,6 +127,33 @@ def _harder_than_validation(log: Log, largest_gap: float) -> _Sign | None:
     return _Sign(validation, gap, f"a gap of at most {largest_gap:g}", text)
 
 
+def _unlearned(log: Log, most_lost: float) -> _Sign | None:
+    """A validation accuracy that was better before the training set was learned by heart.
+
+    What holds for all examples is learned first, what holds for single ones later [1]. Of right labels the
+    latter costs hardly any accuracy; of wrong ones it does.
+
+    References:
+        [1] Arpit et al., A Closer Look at Memorization in Deep Networks, 2017, arXiv:1706.05394.
+    """
+    outcome, accuracy = Outcome.of(log), validation_of(log, ACCURACIES)
+    if outcome is None or accuracy is None or len(accuracy.steps) < LEAST_EVALUATIONS:
+        return None
+    # Of three in a row the middle one: the best of all may be luck.
+    typical = np.median(np.lib.stride_tricks.sliding_window_view(accuracy.values[:, 0], 3), axis=1)
+    best = int(np.argmax(typical))
+    lost = float(typical[best] - typical[-1])
+    was = outcome.around(int(accuracy.steps[best + 1]))
+    if lost <= max(most_lost, 9 * one_example(accuracy.values)) or not outcome.final < 0.9 * was:
+        return None
+    text = (
+        f"The validation accuracy was {typical[best]:.1%} about step {accuracy.steps[best + 1]} and is "
+        f"{typical[-1]:.1%} in the end, while the training loss fell from {was:.4g} to {outcome.final:.4g}: "
+        f"what is learned by heart contradicts what was learned of all."
+    )
+    return _Sign(accuracy, lost, f"at most {most_lost:g} of the accuracy lost", text)
+
+
 def _both_losses(log: Log) -> tuple[Series, float, float] | None:
     """The validation loss, the final training loss over that of a guess, and that of a guess, where all are known."""
     outcome, guess = Outcome.of(log), guess_loss(log)
@@ -121,7 +168,8 @@ def unshuffled_data(log: Log, *, least_share: float, least_correlation: float) -
     """Batches whose targets are alike within, and drift from batch to batch: the data comes in some order."""
     series = log.series("target_mean")
     mean, std = column(log, "target_mean"), column(log, "target_std")
-    if len(mean) < 30 or not np.isfinite(mean).all() or not np.std(mean) > 0:
+    # What is one and the same but for rounding has no order.
+    if len(mean) < 30 or not np.isfinite(mean).all() or not np.std(mean) > 1e-6 * np.max(np.abs(mean)):
         return
     share = float(np.var(mean) / (np.var(mean) + np.mean(std**2)))
     correlation = float(np.corrcoef(mean[:-1], mean[1:])[0, 1])

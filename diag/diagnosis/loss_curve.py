@@ -9,14 +9,23 @@ from diag.diagnosis.findings import Evidence, Finding
 from diag.diagnosis.outcome import LOSSES, Outcome
 from diag.diagnosis.persistence import last_healthy
 from diag.diagnosis.rules import rule
+from diag.diagnosis.task import guess_loss
+from diag.diagnosis.validation import VALIDATION_LOSSES, validation_of
 from diag.log import Log
 
 LEAST_READINGS = 40
+LEAST_EVALUATIONS = 8
 
 
 @rule(LOSSES)
-def oscillation(log: Log, *, largest_swing: float, most_turns: float) -> Iterator[Finding]:
-    """A loss that swings up and down, further than batches differ, instead of settling."""
+def oscillation(
+    log: Log, *, largest_swing: float, most_turns: float, largest_jump: float, most_jumps: float
+) -> Iterator[Finding]:
+    """A loss that swings up and down, further than batches differ, or a validation loss that jumps to and fro."""
+    jumps = _jumps(log, largest_jump, most_jumps)
+    if jumps is not None:
+        yield jumps
+        return
     outcome = Outcome.of(log)
     if outcome is None or len(outcome.loss) < LEAST_READINGS or not np.isfinite(outcome.smooth).all():
         return
@@ -48,6 +57,41 @@ def oscillation(log: Log, *, largest_swing: float, most_turns: float) -> Iterato
         fix="Lower the learning rate or let it decay, lower the momentum, or take larger batches.",
         confidence=0.6,
         references=("Zhang et al., AUTOTRAINER, ICSE 2021: oscillating loss",),
+    )
+
+
+def _jumps(log: Log, largest: float, most: float) -> Finding | None:
+    """Validations of one and the same set that lie far apart, to and fro: only the weights differ between them."""
+    validation, guess = validation_of(log, VALIDATION_LOSSES), guess_loss(log)
+    if validation is None or guess is None or len(validation.steps) < LEAST_EVALUATIONS:
+        return None
+    # In the first third a loss may find its way yet.
+    start = len(validation.steps) // 3
+    values = validation.values[start:, 0] / guess
+    turns = turning_points(values, largest) if np.isfinite(values).all() else []
+    if len(turns) <= most:
+        return None
+    onset = start + turns[0]
+    return Finding(
+        rule="oscillation",
+        severity="warning",
+        layer=None,
+        onset_step=int(validation.steps[onset]),
+        evidence=Evidence(
+            series=validation.name,
+            value=float(len(turns)),
+            band=f"at most {most:g} turn by {largest:g} of the loss of a guess",
+            readings=len(values) - turns[0],
+            last_healthy_step=last_healthy(validation.steps, onset),
+            text=(
+                f"From one validation to the next the loss turns {len(turns)} times by {largest * guess:.3g} or more, "
+                f"between {guess * values.min():.4g} and {guess * values.max():.4g}, though the examples are the same."
+            ),
+        ),
+        why="Each validation meets other weights: steps throw them about, and which ones one ends with is chance.",
+        fix="Lower the learning rate or let it decay, lower the momentum, take larger batches, or average the weights.",
+        confidence=0.6,
+        references=("Zhang et al., AUTOTRAINER, ICSE 2021: oscillating accuracy",),
     )
 
 

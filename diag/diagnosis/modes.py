@@ -73,14 +73,15 @@ def _evaluated_in_training_mode(log: Log) -> list[Finding]:
     is_elsewhere = np.any(has_passes[~is_after & (counts.steps > 0)])
     if np.count_nonzero(is_after) < 2 or not np.all(has_passes[is_after]) or is_elsewhere:
         return []
-    onset = int(counts.steps[is_after][0])
+    heard = int(counts.steps[is_after][0])
     first = next(layer for layer in log.model.layers if layer.has_two_modes)
     return [
         Finding(
             rule="train_eval_mode",
             severity="warning",
             layer=first.name,
-            onset_step=onset,
+            # The loop was so from its start, though it shows where it validates.
+            onset_step=int(log.steps[0]),
             evidence=Evidence(
                 series="training_mode_evaluations",
                 value=float(counts.values[is_after][0, 0]),
@@ -88,7 +89,7 @@ def _evaluated_in_training_mode(log: Log) -> list[Finding]:
                 readings=int(np.count_nonzero(is_after)),
                 last_healthy_step=None,
                 text=(
-                    f"Each of the {np.count_nonzero(is_after)} validations that were heard, from step {onset} on, ran "
+                    f"Each of the {np.count_nonzero(is_after)} validations that were heard, from step {heard} on, ran "
                     f"in training mode, layer {first.name!r} ({first.kind}) among others."
                 ),
             ),

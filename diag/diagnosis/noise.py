@@ -9,7 +9,7 @@ from diag.diagnosis.findings import Evidence, Finding
 from diag.diagnosis.outcome import LOSSES
 from diag.diagnosis.persistence import lasting
 from diag.diagnosis.rules import NotAssessableError, rule
-from diag.diagnosis.task import column, is_impaired
+from diag.diagnosis.task import column, is_impaired, is_short
 from diag.log import Log
 
 NOISE = ("gradient_noise_squared_norm", "gradient_noise_variance", "gradient_noise_examples")
@@ -19,7 +19,7 @@ REFERENCE = "McCandlish et al., An Empirical Model of Large-Batch Training, 2018
 
 
 @rule(*NOISE, "batch_size", LOSSES)
-def noisy_gradients(log: Log, *, largest_multiple: float) -> Iterator[Finding]:
+def noisy_gradients(log: Log, *, largest_multiple: float, least_batch: float) -> Iterator[Finding]:
     """A gradient that is mostly noise at this batch size, in a training that does not get anywhere."""
     steps, scale, seen = _noise_scale(log)
     batch = _batch_size(log)
@@ -32,9 +32,11 @@ def noisy_gradients(log: Log, *, largest_multiple: float) -> Iterator[Finding]:
     if spell is None:
         return
     value = float(np.median(scale[spell.start :])) / batch
+    # Noise grows in any training that goes well; a handful of examples at a time is a choice.
+    is_held_up = is_impaired(log) or (batch < least_batch and is_short(log))
     yield Finding(
         rule="noisy_gradients",
-        severity="warning" if is_impaired(log) else "note",
+        severity="warning" if is_held_up else "note",
         layer=None,
         onset_step=spell.step,
         evidence=Evidence(

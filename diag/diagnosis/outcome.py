@@ -84,6 +84,10 @@ class Outcome:
         """Whether the end lies above the best by more than a share of the initial loss."""
         return not self.best_progress - self.progress <= share
 
+    def around(self, step: int) -> float:
+        """The loss near a step, smoothed."""
+        return float(self.smooth[min(int(np.searchsorted(self.steps, step)), len(self.smooth) - 1)])
+
     @property
     def best(self) -> int:
         """Index of the best moment of the run."""

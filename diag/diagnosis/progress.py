@@ -8,9 +8,12 @@ from diag.diagnosis.findings import Evidence, Finding
 from diag.diagnosis.outcome import LOSSES, Outcome
 from diag.diagnosis.persistence import last_healthy
 from diag.diagnosis.rules import rule
+from diag.diagnosis.task import is_short
+from diag.diagnosis.validation import VALIDATION_LOSSES, validation_of
 from diag.log import Log
 
 LEAST_READINGS = 20
+LEAST_EVALUATIONS = 6
 
 
 @rule(LOSSES)
@@ -55,6 +58,53 @@ def slow_convergence(log: Log, *, least_progress: float) -> Iterator[Finding]:
         confidence=0.6,
         references=("Criterion of 5 %: Ben Braiek and Khomh, TheDeepChecker, TOSEM 2022",),
     )
+
+
+@rule(LOSSES)
+def too_few_steps(log: Log, *, least_steps: float, most_kept: float) -> Iterator[Finding]:
+    """A run that ended after a handful of steps, while its loss was still falling and much was left of it."""
+    outcome = Outcome.of(log)
+    steps = int(log.steps[-1]) + 1
+    if outcome is None or log.state == "live" or steps >= least_steps or not is_short(log):
+        return
+    if outcome.steps[-1] < log.steps[-1]:
+        # It was not heard to its end, as in evaluation mode.
+        return
+    series = validation_of(log, VALIDATION_LOSSES)
+    name, values = (
+        (series.name, series.values[:, 0])
+        if series is not None and len(series.steps) >= LEAST_EVALUATIONS
+        else (outcome.name, outcome.loss)
+    )
+    middle, end = float(np.median(values[_middle(len(values))])), float(np.median(values[-3:]))
+    if not end <= most_kept * middle:
+        return
+    yield Finding(
+        rule="too_few_steps",
+        severity="warning",
+        layer=None,
+        onset_step=None,
+        evidence=Evidence(
+            series=name,
+            value=float(steps),
+            band=f"at least {least_steps:g} steps, or a loss that has stopped falling",
+            readings=len(outcome.loss),
+            last_healthy_step=None,
+            text=(
+                f"The run ended after {steps} steps, and its loss was still falling: from {middle:.4g} in the middle "
+                f"to {end:.4g} in the end."
+            ),
+        ),
+        why="A step moves a weight by a thousandth of its size or so: in so few the network has hardly left its start.",
+        fix="Train longer, until the validation loss no longer falls; see whether the loop counts steps for passes.",
+        confidence=0.8,
+        references=("Karpathy et al., CS231n: ratio of weights to updates",),
+    )
+
+
+def _middle(count: int) -> slice:
+    """Three readings about the middle."""
+    return slice(max(count // 2 - 2, 0), count // 2 + 1)
 
 
 def _number(value: float) -> str:

@@ -15,6 +15,7 @@ from diag.log import Log
 Numbers = NDArray[np.float64]
 
 # Criteria that measure how far numbers lie apart, and so have no classes.
+OF_INDICES = ("CrossEntropyLoss", "NLLLoss")
 DISTANCES = frozenset({"MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "GaussianNLLLoss", "PoissonNLLLoss"})
 
 
@@ -63,7 +64,17 @@ def class_count(log: Log) -> int | None:
             log, classes
         ):
             return classes
-    return None
+    return _classes_of_criterion(log, int(known.max()) + 1)
+
+
+def _classes_of_criterion(log: Log, end: int) -> int | None:
+    """As many as the head has outputs, where the criterion asks for indices, though the last of them never come."""
+    head, criterion = head_of(log), criterion_of(log)
+    if head is None or len(head.output_shape) != 1 or criterion is None or criterion.kind not in OF_INDICES:
+        return None
+    classes = head.output_shape[0]
+    is_one_hot = end == 2 and np.allclose(column(log, "target_mean"), 1 / classes)
+    return classes if 2 <= end <= classes and not is_one_hot else None
 
 
 def _are_indices(least: int, end: int, classes: int) -> bool:

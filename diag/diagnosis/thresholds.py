@@ -74,19 +74,24 @@ THRESHOLDS: Mapping[str, Mapping[str, Threshold]] = {
         "largest_size": Threshold(10.0, OURS),
         "least_explained": Threshold(0.1, OURS),
     },
+    "repeated_batches": {
+        "largest_ratio": Threshold(2.0, f"{OURS}; of the validation loss over the training loss"),
+        "least_gap": Threshold(0.1, f"{OURS}; in losses of a guess"),
+        "whole_set": Threshold(100, f"{OURS}; so many examples at every step may be all there are"),
+    },
     "unshuffled_data": {
         "least_share": Threshold(0.25, OURS),
         "least_correlation": Threshold(0.5, OURS),
     },
     "class_imbalance": {
-        "largest_ratio": Threshold(10.0, f"{SAGEMAKER}, ClassImbalance"),
+        "largest_ratio": Threshold(5.0, f"{OURS}; {SAGEMAKER}, ClassImbalance, has 10"),
         "most_missed": Threshold(0.7, f"{SAGEMAKER}, ClassImbalance"),
-        "least_perplexity": Threshold(0.6, f"{OURS}; {DEEPCHECKER} has 0.5 of the number of classes"),
     },
     "label_corruption": {
         "largest_lift": Threshold(1.5, OURS),
         "least_progress": Threshold(0.3, OURS),
-        "least_passed_on": Threshold(0.05, OURS),
+        "least_passed_on": Threshold(0.1, OURS),
+        "most_lost": Threshold(0.07, f"{OURS}; of the validation accuracy"),
         "largest_gap": Threshold(0.2, f"{OURS}; in losses of a guess"),
     },
     "constant_output": {
@@ -124,6 +129,8 @@ THRESHOLDS: Mapping[str, Mapping[str, Threshold]] = {
     "oscillation": {
         "largest_swing": Threshold(0.2, OURS),
         "most_turns": Threshold(6, OURS),
+        "largest_jump": Threshold(0.1, f"{OURS}; in losses of a guess; {AUTOTRAINER} has 0.03 of accuracy"),
+        "most_jumps": Threshold(1, OURS),
     },
     "loss_spike": {
         "largest_score": Threshold(7.0, "OLMo 2, 2025: spike score"),
@@ -185,6 +192,7 @@ THRESHOLDS: Mapping[str, Mapping[str, Threshold]] = {
     },
     "noisy_gradients": {
         "largest_multiple": Threshold(10.0, f"{OURS}; McCandlish et al., 2018, call 1 the turning point"),
+        "least_batch": Threshold(8, f"{OURS}; healthy runs of ours have 16 and more"),
     },
     "wasteful_batch": {
         "largest_multiple": Threshold(10.0, f"{OURS}; likewise"),
@@ -194,6 +202,10 @@ THRESHOLDS: Mapping[str, Mapping[str, Threshold]] = {
     },
     "skipped_steps": {
         "largest_share": Threshold(0.1, f"{OURS}; GradScaler tries a larger scale once in 2000 steps"),
+    },
+    "too_few_steps": {
+        "least_steps": Threshold(100, f"{OURS}; CS231n: a step moves a weight by about a thousandth"),
+        "most_kept": Threshold(0.95, f"{OURS}; of the loss in the middle of the run"),
     },
     "slow_convergence": {
         "least_progress": Threshold(0.05, DEEPCHECKER),

@@ -42,6 +42,25 @@ def test_a_turn_counts_once_it_has_gone_far_enough():
     assert turning_points(np.array([3.0, 1.0, 2.0, 1.9, 0.0]), 5.0) == []
 
 
+@pytest.mark.parametrize(
+    ("late", "is_found"),
+    [
+        ([0.3, 0.6, 0.3, 0.6, 0.3, 0.6, 0.3, 0.6], True),
+        ([0.30, 0.38, 0.30, 0.38, 0.30, 0.38, 0.30, 0.38], False),
+        ([0.6, 0.5, 0.4, 0.3, 0.45, 0.5, 0.55, 0.6], False),
+    ],
+    ids=["to_and_fro", "a_little", "once"],
+)
+def test_validations_of_the_same_examples_that_jump_are_told(found, late, is_found):
+    losses = np.array([1.0, 0.9, 0.8, 0.7, *late])
+    series = {"criterion_loss": falling(), **of_classes(10)}
+    finding = found("oscillation", series, scalars=validated(np.log(10) * losses))
+    assert (finding is not None) == is_found
+    if finding:
+        assert (finding.severity, finding.evidence.series) == ("warning", "val_loss")
+        assert finding.onset_step == 24
+
+
 def leaping(length):
     loss = 2 * np.exp(-np.arange(LONG) / 60) + 0.02 * NOISE
     loss[200 : 200 + length] += 3.0
@@ -178,3 +197,28 @@ def test_a_saturated_layer_matters_where_nothing_is_learned(found, name, loss, s
     assert (finding.severity if finding else None) == severity
     if finding:
         assert (finding.onset_step, finding.layer) == (10, "0")
+
+
+@pytest.mark.parametrize(
+    ("end", "steps", "is_found"),
+    [(0.8, range(STEPS), True), (0.8, range(100, 100 + STEPS), False), (0.1, range(STEPS), False)],
+    ids=["short", "long_enough", "well_learned"],
+)
+def test_a_run_that_ends_soon_while_much_is_left_was_too_short(found, end, steps, is_found):
+    series = {"criterion_loss": falling(end=end), **of_classes(10)}
+    finding = found("too_few_steps", series, steps=steps)
+    assert (finding is not None) == is_found
+    if finding:
+        assert (finding.severity, finding.evidence.value) == ("warning", STEPS)
+
+
+def test_a_short_run_whose_loss_has_stopped_falling_needs_something_else(found):
+    series = {"criterion_loss": np.r_[falling(20, end=0.8), np.full(40, 0.8)], **of_classes(10)}
+    assert found("too_few_steps", series) is None
+
+
+def test_the_steadier_validation_says_whether_a_short_run_is_still_falling(found):
+    noisy = np.where(np.arange(STEPS) % 2, 0.7, 1.3) * falling(end=1.0)
+    series = {"criterion_loss": noisy, **of_classes(10)}
+    finding = found("too_few_steps", series, scalars=validated(np.geomspace(2.3, 1.0, 12)))
+    assert finding.evidence.series == "val_loss"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import diag
-from diag.events import Layer, Model, Parameter
+from diag.events import Criterion, Layer, Model, Parameter
 from tests.diag.diagnosis.conftest import STEPS, falling, of_classes, summary
 
 STUCK = {"criterion_loss": np.full(STEPS, 2.3)}
@@ -93,8 +93,13 @@ def test_of_numbers_no_imbalance_is_assessed(log_of):
 
 @pytest.mark.parametrize(
     ("shares", "severity"),
-    [([0.1] * 10, None), ([0.91, *[0.01] * 9], "warning"), ([0.3, 0.2, *[0.0625] * 8], None)],
-    ids=["even", "one_of_all", "two_of_ten"],
+    [
+        ([0.1] * 10, None),
+        ([0.91, *[0.01] * 9], "warning"),
+        ([0.2, 0.15, *[0.08125] * 8], None),
+        ([0.53, *[0.47 / 9] * 9], "warning"),
+    ],
+    ids=["even", "one_of_all", "two_of_ten", "ten_to_one"],
 )
 def test_the_moments_of_the_targets_tell_of_one_class_that_has_nearly_all(found, shares, severity):
     classes = np.arange(10)
@@ -103,6 +108,93 @@ def test_the_moments_of_the_targets_tell_of_one_class_that_has_nearly_all(found,
     predictions = summary("prediction", max=1.0, min=-1.0)
     finding = found("class_imbalance", {**STUCK, **targets, **predictions})
     assert (finding.severity if finding else None) == severity
+
+
+FIVE = Model(
+    (Layer("0", "Linear", (5,), ("0.weight",)),), criteria=(Criterion("", "CrossEntropyLoss", "mean"),)
+)
+
+
+@pytest.mark.parametrize(
+    ("last", "end", "severity"),
+    [(3.0, 1.0, "warning"), (3.0, 0.05, "note"), (4.0, 1.0, None)],
+    ids=["missing_and_short", "missing", "all_there"],
+)
+def test_a_class_of_which_no_batch_has_an_example_is_named(found, last, end, severity):
+    series = {
+        "criterion_loss": falling(start=1.6, end=end),
+        **summary("target", mean=2.0, std=1.4, min=0.0, max=last),
+    }
+    finding = found("class_imbalance", series, model=FIVE)
+    assert (finding.severity if finding else None) == severity
+    if finding:
+        assert (finding.evidence.value, finding.evidence.series) == (4.0, "target_max")
+
+
+def batches(period, *, of_one_and_zero=False, size=32.0):
+    """Summaries of batches that come again after so many steps."""
+    rng = np.random.default_rng(0)
+    turns = np.arange(STEPS) % period
+    mean, most, target = (
+        rng.normal(0, 0.1, STEPS)[turns],
+        rng.normal(3, 0.2, STEPS)[turns],
+        rng.normal(4.5, 0.3, STEPS)[turns],
+    )
+    moments = {"mean": mean, "std": 1.0, "min": -most, "max": most}
+    if of_one_and_zero:
+        moments = {"mean": 0.5, "std": 0.5, "min": 0.0, "max": 1.0}
+    targets = {**of_classes(10), "target_mean": np.full(STEPS, 4.5) if of_one_and_zero else target}
+    return {**summary("input", **moments), **targets, "batch_size": np.full(STEPS, size)}
+
+
+def ending(training, validation):
+    """Losses that end at shares of a guess's."""
+    guess = np.log(10)
+    return {
+        "series": {"criterion_loss": falling(start=guess, end=training * guess)},
+        "scalars": {step: {"val_loss": validation * guess} for step in range(9, STEPS, 10)},
+    }
+
+
+@pytest.mark.parametrize(
+    ("period", "training", "validation", "severity"),
+    [
+        (3, 0.01, 0.5, "warning"),
+        (1, 0.01, 0.5, "warning"),
+        (3, 0.3, 0.35, "note"),
+        (STEPS, 0.01, 0.5, None),
+        (STEPS // 2, 0.01, 0.5, None),
+    ],
+    ids=["three_batches", "one_batch", "harmless", "always_new", "not_often_enough"],
+)
+def test_batches_that_come_again_matter_where_they_are_known_by_heart(
+    found, period, training, validation, severity
+):
+    case = ending(training, validation)
+    case["series"] |= batches(period)
+    finding = found("repeated_batches", **case)
+    assert (finding.severity if finding else None) == severity
+    if finding:
+        assert (finding.evidence.value, finding.onset_step) == (period, 0)
+
+
+def test_steps_on_a_large_set_as_a_whole_may_be_meant(found):
+    case = ending(0.01, 0.5)
+    case["series"] |= batches(1, size=500.0)
+    assert found("repeated_batches", **case).severity == "note"
+
+
+def test_batches_whose_examples_were_only_put_in_another_order_are_the_same_but_for_rounding(found):
+    case = ending(0.01, 0.5)
+    case["series"] |= batches(1)
+    case["series"]["input_mean"] = np.random.default_rng(1).normal(0, 1e-8, STEPS)
+    assert found("repeated_batches", **case).evidence.value == 1
+
+
+def test_of_ones_among_zeros_every_batch_may_have_as_many(found):
+    case = ending(0.01, 0.5)
+    case["series"] |= batches(1, of_one_and_zero=True)
+    assert found("repeated_batches", **case) is None
 
 
 @pytest.mark.parametrize(

@@ -391,3 +391,22 @@ def test_what_underfits_through_a_bottleneck_is_told_where(found, widths, layer)
     scalars = {step: {"val_loss": 0.8 * GUESS} for step in range(4, STEPS, 5)}
     series = {"criterion_loss": falling(start=GUESS, end=0.8 * GUESS), **of_classes(10)}
     assert found("underfitting", series, scalars=scalars, model=chain(*widths)).layer == layer
+
+
+@pytest.mark.parametrize(
+    ("widths", "end", "severity"),
+    [((64, 48, 2, 48, 10), 0.3, "warning"), ((64, 48, 2, 48, 10), 0.05, None), ((64, 48, 48, 10), 0.3, None)],
+    ids=["narrow_and_short", "narrow_and_good", "wide"],
+)
+def test_what_has_to_pass_a_bottleneck_falls_short_sooner(found, widths, end, severity):
+    scalars = {step: {"val_loss": end * GUESS} for step in range(4, STEPS, 5)}
+    series = {"criterion_loss": falling(start=GUESS, end=end * GUESS), **of_classes(10)}
+    finding = found("underfitting", series, scalars=scalars, model=chain(*widths))
+    assert (finding.severity if finding else None) == severity
+
+
+def test_since_when_a_loss_is_lost_again(log_of):
+    outcome = Outcome.of(log_of({"criterion_loss": np.r_[falling(30), np.full(STEPS - 30, 2.0)]}))
+    assert outcome.risen_since() in range(30, 35)
+    assert outcome.best < 35
+    assert outcome.around(0) == pytest.approx(2.3)

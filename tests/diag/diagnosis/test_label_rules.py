@@ -25,14 +25,18 @@ def ends(training, validation, at_best=None):
     ("training", "validation", "is_found"),
     [
         (0.85, 1.0, True),
+        (0.94, 0.96, True),
+        (0.7, 0.92, True),
         (0.99, 1.0, False),
-        (0.85, 0.9, False),
+        (0.7, 0.85, False),
         (0.6, 0.2, True),
         (0.3, 0.25, False),
         (0.1, 0.4, False),
     ],
     ids=[
         "passes_nothing_on",
+        "passes_less_on_than_little",
+        "passes_hardly_anything_on",
         "learns_nothing",
         "passes_some_on",
         "harder_than_validation",
@@ -44,6 +48,32 @@ def test_labels_are_doubted_where_training_and_validation_differ_the_wrong_way(
     found, training, validation, is_found
 ):
     assert (found("label_corruption", **ends(training, validation)) is not None) == is_found
+
+
+# One example of two hundred and fifty more or less is 0.004.
+RISES_AND_FALLS = [0.4, 0.7, 0.8, 0.804, 0.8, 0.75, 0.7, 0.6, 0.6, 0.6]
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "end", "is_found"),
+    [
+        (RISES_AND_FALLS, 0.1, True),
+        (RISES_AND_FALLS, 2.0, False),
+        ([0.4, 0.7, 0.8, 0.8, 0.8, 0.79, 0.78, 0.77, 0.78, 0.77], 0.1, False),
+        ([0.4, 0.7, 0.704, 0.9, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7], 0.1, False),
+    ],
+    ids=["unlearned", "lost_with_the_training_loss", "kept", "one_lucky_reading"],
+)
+def test_an_accuracy_that_learning_by_heart_takes_away_tells_of_wrong_labels(
+    found, accuracies, end, is_found
+):
+    scalars = {
+        step: {"val_loss": 0.6 * GUESS, "val_accuracy": accuracy}
+        for step, accuracy in zip(range(5, STEPS, 6), accuracies, strict=True)
+    }
+    loss = np.r_[falling(30, start=GUESS, end=1.0), np.geomspace(1.0, end, STEPS - 30)]
+    finding = found("label_corruption", {"criterion_loss": loss, **of_classes(10)}, scalars=scalars)
+    assert (finding is not None and finding.evidence.series == "val_accuracy") == is_found
 
 
 def test_dropout_makes_training_the_harder_of_the_two(found):

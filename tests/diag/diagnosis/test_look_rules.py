@@ -201,6 +201,11 @@ class TestNoise:
         if finding:
             assert finding.evidence.value == pytest.approx(1000 / 16)
 
+    @pytest.mark.parametrize(("batch", "expected"), [(4, "warning"), (16, "note")])
+    def test_few_examples_at_a_time_hold_up_a_training_that_falls_short(self, found, batch, expected):
+        short = {"criterion_loss": falling(end=0.5)}
+        assert severity(found("noisy_gradients", self.series(1000, batch, short))) == expected
+
     def test_noise_grows_as_a_training_goes_on_and_is_told_from_where_it_is_too_much(self, found):
         finding = found("noisy_gradients", self.series([10, 10, 10, 2000, 2000, 2000], 16))
         assert (finding.onset_step, finding.evidence.last_healthy_step) == (30, 20)
@@ -282,7 +287,7 @@ class TestModes:
         finding = found("train_eval_mode", series, model=NORMED, scalars=scalars)
         assert severity(finding) == expected
         if finding:
-            assert (finding.layer, finding.onset_step, finding.evidence.readings) == ("1", 10, 5)
+            assert (finding.layer, finding.onset_step, finding.evidence.readings) == ("1", 0, 5)
 
     def test_what_is_not_heard_is_no_loss_beyond_all_numbers(self, log_of):
         unheard = {
