@@ -58,9 +58,12 @@ TRUTH: Mapping[str, Truth] = {
     "labels dealt among others": _row("label_corruption", brings=STALLS | MEMORY | {"noisy_gradients"}),
     "classes overlap": _row("label_corruption", "class_imbalance", brings=STALLS | MEMORY),
     "classes unbalanced": _row("class_imbalance", brings=MEMORY | {"constant_output", "input_ignored"}),
-    "training data deleted": _row("overfitting"),
+    "training data deleted": _row("overfitting", "repeated_batches"),
     "not shuffled": _row(
-        "unshuffled_data", "oscillation", brings=STALLS | MEMORY | {"loss_spike", "noisy_gradients"}
+        "unshuffled_data",
+        "oscillation",
+        "repeated_batches",
+        brings=STALLS | MEMORY | {"loss_spike", "noisy_gradients"},
     ),
     # ---- the start
     "weights start at zero": _row("symmetric_initialization", brings=FADES | STALLS | {"frozen_parameters"}),
@@ -105,12 +108,12 @@ TRUTH: Mapping[str, Truth] = {
         "wrong_initial_loss",
         brings=BLASTS | DEATHS | STALLS,
     ),
-    "the same batches again": _row("overfitting", brings=frozenset({"label_corruption"})),
+    "the same batches again": _row("repeated_batches", "overfitting", brings=frozenset({"label_corruption"})),
     "batch too small": _row(
         "noisy_gradients", "oscillation", "learning_rate_too_high", brings=BLASTS | DEATHS | STALLS
     ),
     "batching disabled": _row("wasteful_batch", brings=STALLS | MEMORY),
-    "too few steps": _row("underfitting", "slow_convergence", "learning_rate_too_low"),
+    "too few steps": _row("too_few_steps", "underfitting", "slow_convergence", "learning_rate_too_low"),
     "another loss": _row("head_loss_mismatch", "underfitting", brings=FADES | STALLS),
     # ---- optimiser and schedule
     "learning rate too high": _row("learning_rate_too_high", brings=BLASTS | DEATHS | STALLS),
