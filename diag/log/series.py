@@ -65,13 +65,17 @@ class Series:
             steps: Shape ``(m,)``, in any order.
 
         Returns:
-            Shape ``(m, columns)``; NaN at a step that this series does not have.
+            Shape ``(m, columns)``; NaN at a step that this series does not have. Where the steps are this
+            series' own, its ``values`` themselves.
 
         Example:
             >>> series = Series("loss", "network", np.array([0, 2]), ("loss",), np.array([[3.0], [1.0]]))
             >>> series.at(np.array([0, 1, 2])).tolist()
             [[3.0], [nan], [1.0]]
         """
+        # Series of one axis share their steps: what would be a copy of everything is not made.
+        if np.array_equal(steps, self.steps):
+            return self.values
         found = np.full((len(steps), len(self.columns)), np.nan)
         has = np.isin(steps, self.steps)
         found[has] = self.values[np.searchsorted(self.steps, steps[has])]

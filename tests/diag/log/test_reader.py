@@ -237,6 +237,12 @@ def test_a_column_that_is_not_there_is_told_with_what_there_is(run):
         Log(run).series("dead_unit_rate").column("features.2")
 
 
+def test_a_series_is_asked_at_steps_of_any_order_and_is_not_copied_at_its_own(run):
+    series = Log(run).series("criterion_loss")
+    np.testing.assert_array_equal(series.at(np.array([20, 5, 0]))[:, 0], [20.75, np.nan, 0.75])
+    assert np.shares_memory(series.at(series.steps.copy()), series.values)
+
+
 def test_a_path_that_does_not_exist(tmp_path):
     with pytest.raises(
         LogError, match=r"needs a run folder or an HDF5 file; .*nowhere does not exist; check the path"
