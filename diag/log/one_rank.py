@@ -14,6 +14,7 @@ from diag.log.opening import opened
 from diag.log.schema import AXES, COUNTERS, LENGTH, SCALES
 from diag.log.series import Series, joined
 from diag.log.text import texts_of
+from diag.log.unpacking import first_rows
 
 TABLES: tuple[str, ...] = (*AXES, "scalars")
 
@@ -134,7 +135,7 @@ def _length(dataset: Any) -> int:
 
 
 def _rows(group: Any, name: str, committed: int) -> NDArray[Any]:
-    rows: NDArray[Any] = group[name][:committed]
+    rows = first_rows(group[name], committed)
     if len(rows) < committed:
         raise OSError(f"{group[name].name} holds {len(rows)} of {committed} rows")
     return rows
