@@ -1,13 +1,24 @@
 """Experiments on a scratchnet model; the twin of the trial for PyTorch."""
 
 from collections.abc import Callable
-from copy import deepcopy
 from typing import Any, Self
 
 import numpy as np
 
 import scratchnet as sn
-from diag.capture.trial import Batch, Mode, Numbers, Outcome, applied, check_loss, each, spans_of
+from diag.capture.trial import (
+    Batch,
+    Mode,
+    Numbers,
+    Outcome,
+    applied,
+    check_loss,
+    copied,
+    each,
+    moved,
+    set_mode,
+    spans_of,
+)
 from scratchnet.tape import recording
 from scratchnet.undisturbed import undisturbed
 
@@ -21,7 +32,7 @@ class Trial:
         self._model = model
         self._criterion = criterion
         self._optimizer = optimizer
-        self._parameters = _moved(model, optimizer)
+        self._parameters = moved(model, optimizer)
         self.spans = spans_of({name: parameter.size for name, parameter in self._parameters.items()})
         self.precision = max(float(np.finfo(p.dtype).eps) for p in self._parameters.values())
         self._kept = {name: parameter.array.copy() for name, parameter in self._parameters.items()}
@@ -53,8 +64,7 @@ class Trial:
 
     def _run(self, batch: Batch, weights: Numbers, mode: Mode, wants_gradient: bool = False) -> Outcome:
         self._place(weights)
-        for module in self._model.modules():
-            module.training = mode == "training" or (mode == "steady" and hasattr(module, "running_mean"))
+        set_mode(self._model, mode)
         # Weights may be moved to where numbers end: the loss says so, no warning need.
         with recording(wants_gradient), np.errstate(all="ignore"):
             output = applied(self._model, batch.x)
@@ -68,16 +78,13 @@ class Trial:
         """See `diag.capture.trial`."""
         if self._optimizer is None or self._optimizer.needs_closure:
             return None
-        # A copy makes the step: nobody hears of it, and the optimiser's own state stays.
-        twin = deepcopy(self._optimizer)
-        twins = dict(zip(map(id, _members(self._optimizer)), _members(twin), strict=True))
-        moved = {name: twins[id(parameter)] for name, parameter in self._parameters.items()}
+        twin, twins = copied(self._optimizer, self._parameters)
         twin.zero_grad()
-        for name, parameter in moved.items():
+        for name, parameter in twins.items():
             parameter.array[...] = self._kept[name]
             parameter.grad = parameter.make(gradient[self.spans[name]].reshape(parameter.shape), None)
         twin.step()
-        return np.concatenate([(moved[name].array - kept).ravel() for name, kept in self._kept.items()])
+        return np.concatenate([(twins[name].array - kept).ravel() for name, kept in self._kept.items()])
 
     def zeroed(self, x: Any) -> Any:
         """See `diag.capture.trial`."""
@@ -100,17 +107,3 @@ class Trial:
     def _place(self, weights: Numbers) -> None:
         for name, parameter in self._parameters.items():
             parameter.array[...] = weights[self.spans[name]].reshape(parameter.shape)
-
-
-def _moved(model: sn.nn.Module, optimizer: sn.optim.Optimizer | None) -> dict[str, sn.nn.Parameter]:
-    """The parameters that training moves, by name."""
-    moved = None if optimizer is None else {id(parameter) for parameter in _members(optimizer)}
-    return {
-        name: parameter
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad and (moved is None or id(parameter) in moved)
-    }
-
-
-def _members(optimizer: sn.optim.Optimizer) -> list[sn.nn.Parameter]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]

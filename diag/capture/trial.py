@@ -1,6 +1,7 @@
 """What an experiment asks of a model: to run it, to move its weights, and to find it afterwards as it was."""
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from typing import Any, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -92,6 +93,34 @@ def applied(model: Callable[..., Any], x: Any) -> Any:
     if isinstance(x, Mapping):
         return model(**x)
     return model(*x) if isinstance(x, tuple) else model(x)
+
+
+def _members(optimizer: Any) -> list[Any]:
+    """The parameters that an optimiser moves, in its order."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def moved(model: Any, optimizer: Any | None) -> dict[str, Any]:
+    """The parameters of a model that training moves, by name; those that want a gradient without an optimiser."""
+    own = None if optimizer is None else set(map(id, _members(optimizer)))
+    return {
+        name: parameter
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and (own is None or id(parameter) in own)
+    }
+
+
+def copied(optimizer: Any, parameters: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """A copy of an optimiser, to make a step of which nobody hears, and its copies of some parameters."""
+    twin = deepcopy(optimizer)
+    twins = dict(zip(map(id, _members(optimizer)), _members(twin), strict=True))
+    return twin, {name: twins[id(parameter)] for name, parameter in parameters.items()}
+
+
+def set_mode(model: Any, mode: Mode) -> None:
+    """Puts each module into training or evaluation, as the mode wants it."""
+    for module in model.modules():
+        module.training = mode == "training" or (mode == "steady" and hasattr(module, "running_mean"))
 
 
 def spans_of(sizes: Mapping[str, int]) -> dict[str, slice]:

@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from copy import deepcopy
 from typing import Any, Self
 
 import numpy as np
@@ -14,7 +13,19 @@ from diag.capture.torch.curvature import undisturbed
 from diag.capture.torch.ears import unheard
 from diag.capture.torch.layers import unwrapped
 from diag.capture.torch.tensors import first_tensor, shards_of
-from diag.capture.trial import Batch, Mode, Numbers, Outcome, applied, check_loss, each, spans_of
+from diag.capture.trial import (
+    Batch,
+    Mode,
+    Numbers,
+    Outcome,
+    applied,
+    check_loss,
+    copied,
+    each,
+    moved,
+    set_mode,
+    spans_of,
+)
 
 
 class Trial:
@@ -35,7 +46,7 @@ class Trial:
         self._model = unwrapped(model)
         self._criterion = criterion
         self._optimizer = optimizer
-        self._parameters = _moved(self._model, optimizer)
+        self._parameters = moved(self._model, optimizer)
         self.spans = spans_of({name: parameter.numel() for name, parameter in self._parameters.items()})
         self.precision = max(torch.finfo(p.dtype).eps for p in self._parameters.values())
         self._kept = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
@@ -68,8 +79,7 @@ class Trial:
 
     def _run(self, batch: Batch, weights: Numbers, mode: Mode, wants_gradient: bool = False) -> Outcome:
         self._place(weights)
-        for module in self._model.modules():
-            module.training = mode == "training" or (mode == "steady" and hasattr(module, "running_mean"))
+        set_mode(self._model, mode)
         with unheard(), _plainly(), torch.set_grad_enabled(wants_gradient):
             output = applied(self._model, batch.x)
             loss = self._criterion(output, batch.y)
@@ -88,18 +98,15 @@ class Trial:
         """See `diag.capture.trial`."""
         if self._optimizer is None or _needs_closure(self._optimizer):
             return None
-        # A copy makes the step: nobody hears of it, and the optimiser's own state stays.
-        twin = deepcopy(self._optimizer)
-        twins = dict(zip(map(id, _members(self._optimizer)), _members(twin), strict=True))
-        moved = {name: twins[id(parameter)] for name, parameter in self._parameters.items()}
+        twin, twins = copied(self._optimizer, self._parameters)
         twin.zero_grad()
         with torch.no_grad():
-            for name, parameter in moved.items():
+            for name, parameter in twins.items():
                 parameter.copy_(self._kept[name])
-        for name, parameter in moved.items():
+        for name, parameter in twins.items():
             parameter.grad = _like(parameter, gradient[self.spans[name]])
         twin.step()
-        return _flat([moved[name].detach() - kept for name, kept in self._kept.items()])
+        return _flat([twins[name].detach() - kept for name, kept in self._kept.items()])
 
     def zeroed(self, x: Any) -> Any:
         """See `diag.capture.trial`."""
@@ -123,20 +130,6 @@ def _plainly() -> Iterator[None]:
     """Uncompiled; and recurrent layers by code that knows a backward pass in evaluation mode."""
     with torch.compiler.set_stance("force_eager"), torch.backends.cudnn.flags(enabled=False):
         yield
-
-
-def _moved(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> dict[str, nn.Parameter]:
-    """The parameters that training moves, by name."""
-    moved = None if optimizer is None else {id(parameter) for parameter in _members(optimizer)}
-    return {
-        name: parameter
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad and (moved is None or id(parameter) in moved)
-    }
-
-
-def _members(optimizer: torch.optim.Optimizer) -> list[Any]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def _needs_closure(optimizer: torch.optim.Optimizer) -> bool:
