@@ -1,6 +1,7 @@
 """What is left when the process dies: every row whose flush had returned, and no row that is made up.
 
-Row s holds the value s in every cell, so that a lost, torn or zero row shows.
+Row s holds the value s in every cell, so that a lost, torn or zero row shows. Rows come as the recorder brings
+them, a vector over columns that stay the same.
 """
 
 import shutil
@@ -23,17 +24,18 @@ SERIES = 20
 WRITER = f"""
 import sys
 from pathlib import Path
-from diag.events import Happening, Layer, Model, Reading
+import numpy as np
+from diag.events import Column, Columns, Happening, Layer, Model, Readings
 from diag.log import LogWriter, write_run
 layers = tuple(Layer(f"layer{{i}}", "Linear") for i in range({LAYERS}))
+cells = Columns(Column(f"series{{k}}", layer.name, "layers") for k in range({SERIES}) for layer in layers)
 folder, rows_a_flush = Path(sys.argv[1]), int(sys.argv[2])
 write_run(folder)
 writer = LogWriter(folder, describe=lambda: Model(layers), chunk_rows=16, flush_seconds=1e9)
 step = 0
 while True:
     for _ in range(rows_a_flush):
-        names = [(f"series{{k}}", layer.name) for k in range({SERIES}) for layer in layers]
-        writer.write(step, [Reading(series, layer, step, "layers") for series, layer in names])
+        writer.write(step, Readings(cells, np.full(len(cells.cells), float(step))))
         writer.write_scalars(step, {{"loss": step, f"loss_of_{{step // 50}}": step}})
         writer.write_happening(Happening(step, "skipped_step", "", str(step)))
         step += 1
@@ -196,16 +198,18 @@ def test_a_kill_during_the_compression_leaves_a_whole_log(tmp_path):
 WRITER_ON_A_FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from diag.events import Happening, Layer, Model, Reading
+import numpy as np
+from diag.events import Column, Columns, Happening, Layer, Model, Reading, Readings
 from diag.log import LogWriteError, LogWriter
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
 layers = tuple(Layer(f"layer{i}", "Linear") for i in range(40))
+cells = Columns(Column("series3", layer.name, "layers") for layer in layers)
 writer = LogWriter(Path(sys.argv[1]), describe=lambda: Model(layers), chunk_rows=16, flush_seconds=1e9)
 acknowledged = 0
 try:
     for step in range(100_000):
-        writer.write(step, [Reading("series3", layer.name, step, "layers") for layer in layers])
+        writer.write(step, Readings(cells, np.full(len(layers), float(step))))
         if step % 16 == 5:
             writer.flush()
             acknowledged = step + 1
