@@ -53,7 +53,7 @@ PRECEDENCE = (
 OUTCOMES = frozenset({"slow_convergence", "oscillation", "loss_spike", "overfitting", "underfitting"})
 
 # Whatever keeps steps small may be behind it, and it has no beginning of its own.
-SLOWNESS = frozenset({"learning_rate_too_low"})
+SLOWNESS = frozenset({"learning_rate_too_low", "too_few_steps"})
 
 # What says little where two train against each other, for one's gain is the other's loss.
 GAINS_AND_LOSSES = OUTCOMES | {"wrong_update_direction"}

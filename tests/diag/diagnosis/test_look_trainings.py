@@ -82,7 +82,7 @@ def validated(trained, **settings):
 
 
 FAULTS = {
-    "train_eval_mode-validation": (lambda t: validated(t, forgets_eval=True), "0", 20),
+    "train_eval_mode-validation": (lambda t: validated(t, forgets_eval=True), "0", 0),
     "train_eval_mode-forgotten": (evaluated_for_good, "0", 100),
     "train_eval_mode-statistics": (lambda t: digits(t, normalised(momentum=0.0), x=X + 5), "0", 40),
     "sum_reduction": (lambda t: digits(t, mlp(), criterion=nn.CrossEntropyLoss(reduction="sum")), None, 0),

@@ -55,7 +55,7 @@ def test_an_eval_that_is_forgotten_before_a_validation_is_told(tmp_path, mode, i
     assert ("train_eval_mode" in findings) == is_found
     if is_found:
         finding = findings["train_eval_mode"]
-        assert (finding.severity, finding.layer, finding.onset_step) == ("warning", "1", 10)
+        assert (finding.severity, finding.layer, finding.onset_step) == ("warning", "1", 0)
 
 
 @pytest.mark.parametrize(

@@ -130,9 +130,11 @@ def test_a_few_noisy_points_learned_by_heart_are_overfitting(trained):
     noisy = (WAVE_Y[:24] + np.random.default_rng(0).normal(0, 1.5, (24, 1))).astype(np.float32)
     settings = {"validation": (WAVE_X[24:], WAVE_Y[24:]), "steps": 500}
     diagnosis = wave(trained, WAVE_X[:24], noisy, (4, 128, 128, 1), make=adam(3e-3), settings=settings)
-    first = diagnosis.findings[0]
-    assert (first.rule, first.severity) == ("overfitting", "fault")
-    assert 0 < first.onset_step < 300
+    found = {finding.rule: finding for finding in diagnosis.findings}
+    overfitting = found["overfitting"]
+    assert (overfitting.severity, overfitting.caused_by) == ("fault", "repeated_batches")
+    assert 0 < overfitting.onset_step < 300
+    assert found["repeated_batches"].severity == "warning"
 
 
 def test_labels_that_belong_to_other_examples_are_told(trained):
