@@ -4,7 +4,8 @@ Programs are four architectures on twenty data sets, for classes and for numbers
 PyTorch (`program`, `families`). Operators put faults into them in three doses (`operators`). A mutant counts as a fault
 only if it really hurts: twenty seeds of it against twenty of the whole program, p < 0.01 and d ≥ 0.8 (`labels`);
 the others must not alarm, and neither must the healthy runs (`healthy`). Which rules are right for which
-operator was written down before (`truth`). The rule sets of four other tools judge the same logs (`rivals`).
+operator was written down before (`truth`). The rule sets of four other tools judge the same logs (`rivals`), and so do
+two that say how much there is to be seen at all (`limits`).
 
 What an outcome is: the balanced accuracy of a classifier, and the explained variance of a regression, on a
 validation set that the fault did not touch.
@@ -25,7 +26,8 @@ import joblib
 from joblib.parallel import get_active_backend
 
 from benchmarks.faults.families import HALVES
-from benchmarks.faults.scoring import Rate, rows
+from benchmarks.faults.limits import limit_rows
+from benchmarks.faults.scoring import Rate, operator_rows, rows
 from benchmarks.faults.suite import QUICK, SMALL, WHOLE, pieces, run_pieces
 
 SIZES = {"quick": QUICK, "small": SMALL, "whole": WHOLE}
@@ -46,6 +48,8 @@ def run() -> Iterator[Rate]:
             results = run_pieces(wanted, size.seeds, file)
     for half in halves:
         yield from rows(half, wanted, results, is_limited=half == "scored")
+        yield from limit_rows(half, wanted, results)
+        yield from operator_rows(half, wanted, results)
 
 
 def _jobs() -> int:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from benchmarks.faults.families import Half
@@ -152,14 +152,14 @@ def mutants_of(pieces: Iterable[Piece], results: Results) -> list[Mutant]:
 
 
 def rows(half: Half, pieces: Sequence[Piece], results: Results, *, is_limited: bool) -> Iterator[Rate]:
-    """The table of one half: ours, the rivals', and operator by operator."""
+    """The table of one half: ours, and the rivals'."""
     own = [piece for piece in pieces if piece.half == half]
     mutants = mutants_of(own, results)
     healthy = [results[piece.key] for piece in own if piece.kind == "healthy"]
-    for row in (*_ours(mutants, healthy), *_rivals(mutants, healthy), *_by_operator(mutants)):
+    for row in (*_ours(mutants, healthy), *_rivals(mutants, healthy)):
         limit = LIMITS.get(row.case) if is_limited else None
         at_least = not row.case.startswith("false alarms")
-        yield Rate(f"{half}: {row.case}", row.figure, row.unit, limit, row.least, at_least, row.hits, row.of)
+        yield replace(row, case=f"{half}: {row.case}", limit=limit, at_least=at_least)
 
 
 def _ours(mutants: Sequence[Mutant], healthy: Sequence[Mapping[str, Any]]) -> Iterator[Rate]:
@@ -168,8 +168,7 @@ def _ours(mutants: Sequence[Mutant], healthy: Sequence[Mapping[str, Any]]) -> It
     yield rate("mutants that really hurt", (mutant.is_fault for mutant in mutants))
     yield rate("detected", (mutant.is_detected for mutant in faults))
     yield rate("any alarm on a fault", (bool(mutant.alarms) for mutant in faults))
-    large = [mutant for mutant in faults if mutant.cost >= LARGE]
-    yield rate(f"detected where it costs {LARGE:g} or more", (mutant.is_detected for mutant in large))
+    yield from by_cost("detected", faults, [mutant.is_detected for mutant in faults])
     yield rate("first-named cause right", (mutant.is_named(1) for mutant in faults))
     yield rate("right among the first three", (mutant.is_named(3) for mutant in faults))
     yield rate("layer right", (mutant.is_located for mutant in faults if mutant.layers))
@@ -190,9 +189,19 @@ def _rivals(mutants: Sequence[Mutant], healthy: Sequence[Mapping[str, Any]]) -> 
         yield rate(f"false alarms of {rival} on mutants that do not hurt", harmless)
 
 
-def _by_operator(mutants: Sequence[Mutant]) -> Iterator[Rate]:
+def by_cost(case: str, faults: Sequence[Mutant], hits: Sequence[bool]) -> Iterator[Rate]:
+    """A share of the faults, apart for those that cost much and those that cost little."""
+    told = [(fault.cost >= LARGE, hit) for fault, hit in zip(faults, hits, strict=True)]
+    yield rate(f"{case} where it costs {LARGE:g} or more", (hit for is_large, hit in told if is_large))
+    yield rate(f"{case} where it costs less", (hit for is_large, hit in told if not is_large))
+
+
+def operator_rows(half: Half, pieces: Sequence[Piece], results: Results) -> Iterator[Rate]:
+    """The same half operator by operator."""
+    mutants = mutants_of((piece for piece in pieces if piece.half == half), results)
     for operator in dict.fromkeys(mutant.piece.operator for mutant in mutants):
         faults = [mutant for mutant in mutants if mutant.is_fault and mutant.piece.operator == operator]
         if faults:
-            yield rate(f"{operator}: detected", (mutant.is_detected for mutant in faults))
-            yield rate(f"{operator}: first-named cause right", (mutant.is_named(1) for mutant in faults))
+            case = f"{half}: {operator}"
+            yield rate(f"{case}: detected", (mutant.is_detected for mutant in faults))
+            yield rate(f"{case}: first-named cause right", (mutant.is_named(1) for mutant in faults))

@@ -19,6 +19,7 @@ import numpy as np
 import diag
 from benchmarks.faults import healthy
 from benchmarks.faults.families import HALVES, SEEDS, Half, programs
+from benchmarks.faults.features import features
 from benchmarks.faults.labels import LABEL_SEEDS
 from benchmarks.faults.operators import DOSES, OPERATORS, Operator
 from benchmarks.faults.program import Program
@@ -191,7 +192,7 @@ def recorded(program: Program, seed: int) -> tuple[dict[str, Any], Result]:
 
 
 def judged(log: diag.Log) -> dict[str, Any]:
-    """The findings, causes first, and each rival's alarms."""
+    """The findings, causes first, each rival's alarms, and what a detector of another kind could learn from."""
     findings = [
         {"rule": finding.rule, "severity": finding.severity, "layer": finding.layer}
         for finding in diag.diagnose(log).findings
@@ -199,6 +200,7 @@ def judged(log: diag.Log) -> dict[str, Any]:
     return {
         "findings": findings,
         "rivals": {name: alarms(rules, log) for name, rules in RIVALS.items()},
+        "features": features(log),
     }
 
 

@@ -125,3 +125,4 @@ def test_a_small_suite_runs_from_end_to_end(monkeypatch, tmp_path):
     assert table["tuning: detected"].hits > 0
     assert table["tuning: false alarms on healthy runs"].of == QUICK.healthy
     assert table["tuning: torchmortem: any alarm on a fault"].of == table["tuning: detected"].of
+    assert table["tuning: the judge of the outcome: any alarm on a fault"].of == table["tuning: detected"].of
