@@ -1,5 +1,7 @@
 """What the judge of the outcome and the learned detector see, where it is known what there is to be seen."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -63,14 +65,18 @@ def _rest(some):
 def suite(half, count):
     """One program in many doses of one operator: half of the mutants are faults, as all numbers say."""
     whole = Piece("label", half, 0)
-    results = {whole: {"skills": [0.9, 0.91, 0.92, 0.93] * 5}}
+    results: dict[Piece, dict[str, Any]] = {whole: {"skills": [0.9, 0.91, 0.92, 0.93] * 5}}
     for index in range(count):
         is_fault = index % 2 == 0
         skills = [0.1, 0.11, 0.12, 0.13] * 5 if is_fault else results[whole]["skills"]
         mutant = (half, index, "layers frozen", "severe")
         results[Piece("label", half, index)] = results[whole]
         results[Piece("label", *mutant)] = {"skills": skills}
-        told = {"features": {"network loss last": float(is_fault)}, "findings": [], "rivals": {}}
+        told: dict[str, Any] = {
+            "features": {"network loss last": float(is_fault)},
+            "findings": [],
+            "rivals": {},
+        }
         results[Piece("run", *mutant)] = told | {"skill": skills[0]}
         results[Piece("healthy", half, index)] = {
             "features": {"network loss last": 0.0},

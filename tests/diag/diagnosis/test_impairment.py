@@ -407,6 +407,7 @@ def test_what_has_to_pass_a_bottleneck_falls_short_sooner(found, widths, end, se
 
 def test_since_when_a_loss_is_lost_again(log_of):
     outcome = Outcome.of(log_of({"criterion_loss": np.r_[falling(30), np.full(STEPS - 30, 2.0)]}))
+    assert outcome is not None
     assert outcome.risen_since() in range(30, 35)
     assert outcome.best < 35
     assert outcome.around(0) == pytest.approx(2.3)
