@@ -310,7 +310,9 @@ def _limits(exponents: Array) -> tuple[float, float]:
     low, high = float(exponents.min()), float(exponents.max())
     if high - low > _DECADES_SHOWN:
         low, high = (float(limit) for limit in np.percentile(exponents, (2, 98)))
-    return (low, high) if high - low > 0.1 else (low - 0.5, high + 0.5)
+    if high - low > 0.1:
+        return low, high
+    return low - 0.5, min(high + 0.5, float(np.log10(np.finfo(float).max)))
 
 
 def _draw_colour_bar(figure: Figure, axes: Axes, image: AxesImage, scale: str) -> None:
@@ -322,8 +324,14 @@ def _draw_colour_bar(figure: Figure, axes: Axes, image: AxesImage, scale: str) -
         FixedLocator(_ones_twos_and_fives(low, high)) if is_narrow else MaxNLocator(6, integer=scale == "log")
     )
     axes.xaxis.set_major_formatter(
-        FuncFormatter(lambda shade, _: number(10.0**shade if scale == "log" else shade))
+        FuncFormatter(lambda shade, _: number(_power_of_ten(shade) if scale == "log" else shade))
     )
+
+
+def _power_of_ten(exponent: float) -> float:
+    # Matplotlib also asks for marks beyond the bar, where there may be no number any more.
+    with np.errstate(over="ignore"):
+        return float(np.power(10.0, exponent))
 
 
 def _ones_twos_and_fives(low: float, high: float) -> list[float]:

@@ -163,3 +163,10 @@ def test_a_line_keeps_its_look_where_others_are_missing():
     svg = line_chart(Caption("look", "Look", "One line."), [Panel((line,))])
     assert "#d9731a" in svg
     assert "#2f80c8" not in svg
+
+
+@pytest.mark.parametrize("least", [np.finfo(float).max, 1e300], ids=["alike", "far apart"])
+def test_a_map_shows_the_largest_numbers_that_there_are(least):
+    written = texts(a_map(np.array([[least, np.finfo(float).max, least]])))
+    assert "∞" not in written
+    assert "10³⁰⁸" in written
