@@ -68,7 +68,9 @@ def exploding_gradients(log: Log, *, largest_ratio: float, largest_growth: float
     ratio = log.series("gradient_norm_ratio").at(network.steps)[:, 0]
     norm = network.values[:, 0]
     start = norm[:5][norm[:5] > 0]
-    growth = norm / np.median(start) if start.size else np.zeros_like(norm)
+    # Infinite from the start on, a gradient has not grown: it is NaN times what it was.
+    with np.errstate(invalid="ignore"):
+        growth = norm / np.median(start) if start.size else np.zeros_like(norm)
     candidates = [_first_lasting(ratio, largest_ratio), _first_lasting(growth, largest_growth)]
     outcome = Outcome.of(log)
     for series, values, limit, onset in zip(
@@ -111,7 +113,7 @@ def exploding_gradients(log: Log, *, largest_ratio: float, largest_growth: float
 def _trained_layers(log: Log) -> Series:
     """Gradient norms of the layers that have any, in order of execution."""
     series = log.series("gradient_norm", of="layers")
-    trained = np.flatnonzero(np.isfinite(series.values).any(axis=0))
+    trained = np.flatnonzero(~np.isnan(series.values).all(axis=0))
     columns = tuple(series.columns[index] for index in trained)
     return Series(series.name, series.axis, series.steps, columns, series.values[:, trained])
 

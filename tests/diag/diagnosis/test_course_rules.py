@@ -7,7 +7,8 @@ import pytest
 
 import diag
 from diag.diagnosis.loss_curve import turning_points
-from diag.events import Optimizer
+from diag.events import Optimizer, Reading
+from diag.log import LogWriter
 from tests.diag.diagnosis.conftest import NETWORK, STEPS, falling, of_classes
 
 LONG = 400
@@ -222,3 +223,16 @@ def test_the_steadier_validation_says_whether_a_short_run_is_still_falling(found
     series = {"criterion_loss": noisy, **of_classes(10)}
     finding = found("too_few_steps", series, scalars=validated(np.geomspace(2.3, 1.0, 12)))
     assert finding.evidence.series == "val_loss"
+
+
+def test_gradients_that_are_infinite_from_the_start_are_told(tmp_path):
+    writer = LogWriter(tmp_path / "run", describe=lambda: NETWORK)
+    for step in range(STEPS):
+        network = {"criterion_loss": 2.3, "gradient_norm": np.inf, "gradient_norm_ratio": np.inf}
+        readings = [Reading(name, "", value, "network") for name, value in network.items()]
+        writer.write(
+            step, [*readings, *(Reading("gradient_norm", layer, np.inf, "layers") for layer in "02")]
+        )
+    writer.close()
+    findings = {finding.rule: finding for finding in diag.diagnose(diag.Log(tmp_path / "run")).findings}
+    assert (findings["exploding_gradients"].layer, findings["exploding_gradients"].onset_step) == ("0", 0)
