@@ -68,7 +68,7 @@ PROGRAMS = 24
 
 def suite(half, doses):
     """Of each program a mutant in each dose, every other one a fault, as all numbers say; and as many healthy runs."""
-    pieces = {}
+    pieces: dict[Piece, dict[str, Any]] = {}
     good, bad = [0.9, 0.91, 0.92, 0.93] * 5, [0.1, 0.11, 0.12, 0.13] * 5
     for index in range(PROGRAMS):
         pieces[Piece("label", half, index)] = {"skills": good}
