@@ -218,6 +218,11 @@ def test_a_short_run_whose_loss_has_stopped_falling_needs_something_else(found):
     assert found("too_few_steps", series) is None
 
 
+def test_a_loss_that_is_lost_beyond_all_numbers_was_not_still_falling(found):
+    series = {"criterion_loss": np.r_[falling(20), np.full(40, np.inf)], **of_classes(10)}
+    assert found("too_few_steps", series) is None
+
+
 def test_the_steadier_validation_says_whether_a_short_run_is_still_falling(found):
     noisy = np.where(np.arange(STEPS) % 2, 0.7, 1.3) * falling(end=1.0)
     series = {"criterion_loss": noisy, **of_classes(10)}
