@@ -208,9 +208,7 @@ def _diverged(log: Log, outcome: Outcome) -> list[Finding]:
     """A loss that had come down by far and is lost again, in steps that are not even long: they add up."""
     if not (outcome.has_slipped_back(0.3) and outcome.best_progress >= 0.5) or not np.isfinite(outcome.final):
         return []
-    best = int(np.argmin(outcome.smooth))
-    halfway = outcome.smooth[best] + 0.5 * (outcome.final - outcome.smooth[best])
-    onset = begins_to_last(outcome.smooth >= halfway, least=1)
+    best, onset = outcome.best, outcome.risen_since()
     if onset is None:
         return []
     step = int(outcome.steps[onset])

@@ -1,6 +1,7 @@
 """What the optimiser does to the gradient before it is a step."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,12 @@ from diag.log import Log
 
 # Optimisers that divide by the root of a mean square plus an epsilon.
 ADAPTIVE = frozenset({"Adam", "AdamW", "NAdam", "RAdam", "Adamax", "RMSprop", "Adadelta", "Adagrad"})
+
+_CLIPPING: Mapping[str, Any] = {
+    "why": "Every step then has the same length, whatever the slope: the threshold has become the learning rate.",
+    "fix": "Raise the threshold to about the typical norm, and find out why gradients are large.",
+    "references": ("Pascanu et al., On the difficulty of training recurrent neural networks, 2013",),
+}
 
 
 @rule("parameters/gradient_norm", LOSSES)
@@ -88,10 +95,8 @@ def clipping_always_active(log: Log, *, largest_share: float, largest_scatter: f
                 f"their norm."
             ),
         ),
-        why="Every step then has the same length, whatever the slope: the threshold has become the learning rate.",
-        fix="Raise the threshold to about the typical norm, and find out why gradients are large.",
         confidence=0.6,
-        references=("Pascanu et al., On the difficulty of training recurrent neural networks, 2013",),
+        **_CLIPPING,
     )
 
 
@@ -116,8 +121,6 @@ def _of_one_norm(log: Log, largest_share: float, largest_scatter: float) -> Iter
             last_healthy_step=None,
             text=f"{is_clipped.mean():.0%} of the recorded gradients have one norm, {middle:.3g}: the clip's.",
         ),
-        why="Every step then has the same length, whatever the slope: the threshold has become the learning rate.",
-        fix="Raise the threshold to about the typical norm, and find out why gradients are large.",
         confidence=0.7,
-        references=("Pascanu et al., On the difficulty of training recurrent neural networks, 2013",),
+        **_CLIPPING,
     )
