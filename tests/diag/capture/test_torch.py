@@ -45,12 +45,13 @@ def test_the_arrays_are_the_models_own_numbers():
         assert torch.equal(update, model.get_parameter(name).detach() - before[name])
 
 
-def test_while_nobody_listens_no_module_holds_a_hook_and_steps_are_still_signalled():
+def test_while_nobody_listens_no_module_and_no_parameter_holds_a_hook_and_steps_are_still_signalled():
     model = traps.mlp()
     optimizer = traps.sgd(model)
     heard = Heard(model, optimizer)
     traps.train(model, optimizer, steps=1)
-    assert hooks_of(model, optimizer)[0] == []
+    on_modules, _, on_parameters = hooks_of(model, optimizer)
+    assert on_modules == on_parameters == []
     assert heard.events == []
     assert heard.signals == ["before", "after"]
 
