@@ -295,8 +295,9 @@ class Capture(contract.Capture):
         weights = self._weights()
         types = [(weight.dtype, weight.device) for weight in weights]
         if types != self._types:
-            self._types, self._before = types, [torch.empty_like(weight) for weight in weights]
+            self._before = [torch.empty_like(weight) for weight in weights]
             self._lent_before = list(map(lent, self._before))
+            self._types = types
         torch._foreach_copy_(self._before, weights)
 
     def _on_backward_end(self) -> None:
