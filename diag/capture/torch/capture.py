@@ -295,9 +295,9 @@ class Capture(contract.Capture):
         weights = self._weights()
         types = [(weight.dtype, weight.device) for weight in weights]
         if types != self._types:
-            self._before = [torch.empty_like(weight) for weight in weights]
-            self._lent_before = list(map(lent, self._before))
-            self._types = types
+            # All three or none: a failure in between must not pass for weights that are kept.
+            before = [torch.empty_like(weight) for weight in weights]
+            self._before, self._lent_before, self._types = before, list(map(lent, before)), types
         torch._foreach_copy_(self._before, weights)
 
     def _on_backward_end(self) -> None:
