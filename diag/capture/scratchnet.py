@@ -52,7 +52,7 @@ class Capture(contract.Capture):
         self._before = [np.empty_like(parameter.array) for parameter in self._parameters.values()]
         self._handles: list[Handle] = []
         self._norms_before_clipping: dict[str, float] = {}
-        self._is_clipped = False
+        self._is_clipped = self._has_passed = False
         self._lasting_handles = [
             optimizer.register_step_pre_hook(self._on_pre_step),
             optimizer.register_step_post_hook(self._on_post_step),
@@ -119,6 +119,9 @@ class Capture(contract.Capture):
                 self._handles.append(module.register_backward_hook(self._on_backward(name)))
         if self._criterion is not None:
             self._handles.append(self._criterion.register_forward_hook(self._on_criterion))
+        trained = self._differentiable()
+        if trained:
+            self._handles.append(trained[-1].register_hook(self._on_pass))
 
     def _detach(self) -> None:
         while self._handles:
@@ -174,18 +177,24 @@ class Capture(contract.Capture):
 
     def _tell_gradients(self) -> None:
         gradients = {name: p.grad.array for name, p in self._parameters.items() if p.grad is not None}
-        # Once somebody has clipped, the norms before stand at every step, as those after do.
-        if self._is_clipped:
-            kept, self._norms_before_clipping = self._norms_before_clipping, {}
+        # Once somebody has clipped, the norms before stand at every step, as those after do; of a pass that was not
+        # heard nobody knows them.
+        if self._is_clipped and self._has_passed:
+            kept = self._norms_before_clipping
             norms = [kept[name] if name in kept else _norm(gradient) for name, gradient in gradients.items()]
             self._hear(Event("unclipped_gradient", ("",), [np.array(norms)]))
         self._hear(Event("gradient", tuple(gradients), list(gradients.values())))
+
+    def _on_pass(self, _gradient: Flat) -> None:
+        """Another backward pass: what was clipped before it has been added to, or thrown away."""
+        self._has_passed = True
+        self._norms_before_clipping.clear()
 
     def _on_clip(self, name: str, gradient: Flat) -> None:
         if self._listening:
             with self._work("capture of gradients before clipping", name):
                 self._is_clipped = True
-                # The first time counts: who clips twice has clipped once by then.
+                # The first time since the pass counts: who clips twice has clipped once by then.
                 self._norms_before_clipping.setdefault(name, _norm(gradient))
 
     def _on_post_step(self, _optimizer: sn.optim.Optimizer) -> None:
@@ -198,6 +207,8 @@ class Capture(contract.Capture):
                     np.subtract(weight, kept, out=kept)
                 self._hear(Event("update", names, self._before))
                 self._tell_unheard()
+        self._has_passed = False
+        self._norms_before_clipping.clear()
         self._after_step(self)
 
     def _weights(self) -> list[Flat]:

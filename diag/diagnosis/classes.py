@@ -39,9 +39,13 @@ def class_imbalance(log: Log, *, largest_ratio: float, most_missed: float) -> It
 def _never_there(log: Log, classes: int) -> Finding | None:
     """The first or the last of the classes, if no recorded batch has an example of it."""
     least, most = column(log, "target_min"), column(log, "target_max")
-    end = int(np.nanmax(most)) + 1
-    absent = [*range(int(np.nanmin(least))), *range(end, classes)]
-    if not absent or len(most) < LEAST_BATCHES:
+    known = np.concatenate([least, most])
+    known = known[np.isfinite(known)]
+    if not known.size or len(most) < LEAST_BATCHES:
+        return None
+    end = int(known.max()) + 1
+    absent = [*range(int(known.min())), *range(end, classes)]
+    if not absent:
         return None
     return Finding(
         rule="class_imbalance",

@@ -166,6 +166,9 @@ MOST_TRIED = 20
 
 def _period(log: Log) -> int | None:
     """After how many recorded steps the same batches come again, all through the run; None if they do not."""
+    if len(set(np.diff(log.series("input_mean").steps))) != 1:
+        # Recorded now at every step and then at every tenth, a run tells no period.
+        return None
     prints = np.stack([column(log, name) for name in FINGERPRINT if name in log], axis=1)
     # A mean near zero is rounded by what it is the mean of.
     size = np.array([_size(log, name.partition("_")[0]) for name in FINGERPRINT if name in log])

@@ -87,7 +87,8 @@ def _of_depth(log: Log, least: float) -> Iterator[Finding]:
     sizes = {name: size for name, size in sizes.items() if np.isfinite(size)}
     # The last before the head: what a normalisation on the way brings back to size is not lost.
     first, last = next(iter(sizes), ""), next(reversed(sizes), "")
-    if not sizes or not sizes[last] < least * sizes[first]:
+    # Inputs that are large, and brought to size by a normalisation, do not fade.
+    if not sizes or not sizes[last] < least * min(sizes[first], 1.0):
         return
     share = sizes[last] / sizes[first]
     yield Finding(

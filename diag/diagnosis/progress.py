@@ -77,8 +77,8 @@ def too_few_steps(log: Log, *, least_steps: float, most_kept: float) -> Iterator
         else (outcome.name, outcome.loss)
     )
     middle, end = float(np.median(values[_middle(len(values))])), float(np.median(values[-3:]))
-    # Below zero, or beyond all numbers, there is another fault to tell.
-    if not 0 <= end <= most_kept * middle < np.inf:
+    # Zero, below it, or beyond all numbers, nothing falls any more, or there is another fault to tell.
+    if not 0 <= end <= most_kept * middle < np.inf or not middle > 0:
         return
     yield Finding(
         rule="too_few_steps",

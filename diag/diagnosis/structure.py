@@ -139,12 +139,15 @@ def narrow_layer(log: Log, *, most_units: float, least_ratio: float) -> Iterator
 def _is_on_purpose(log: Log, first: tuple[int, ...], last: tuple[int, ...]) -> bool:
     """Whether a narrow layer belongs there: as an autoencoder's code, or beside frozen weights that it adapts."""
     of_images = len(first) > 2 and len(last) > 2
-    is_autoencoder = last[0] == (first[1] if of_images else math.prod(first[1:]))
+    is_decoded = any(layer.kind.startswith("ConvTranspose") for layer in log.model.layers)
+    is_autoencoder = is_decoded or last[0] == (first[1] if of_images else math.prod(first[1:]))
     return is_autoencoder or any(not parameter.requires_grad for parameter in log.model.parameters)
 
 
 def _passes_on(log: Log, layers: list[Layer], layer: Layer, after: Layer, units: int) -> bool:
     """Whether the next layer has these units for its inputs and is no gate: what a gate says is multiplied."""
-    following = layers[layers.index(after) + 1 : -1]
-    is_gate = bool(following) and following[0].kind in GATES
-    return _takes(log, after, units, is_image=len(layer.output_shape) == 3) and not is_gate
+    behind = [layers[layers.index(layer) + 1], *layers[layers.index(after) + 1 : -1][:1]]
+    is_gate = any(each.kind in GATES for each in behind)
+    # Of one channel any number of inputs is a multiple: only where it is laid out flat are its pixels inputs.
+    is_flattened = len(layer.output_shape) == 3 and len(after.output_shape) == 1
+    return _takes(log, after, units, is_image=is_flattened) and not is_gate

@@ -147,7 +147,9 @@ def guess_loss(log: Log) -> float | None:
         return guess
     if is_squared_error(log):
         # Where batches differ in their mean, that is part of the variance too.
-        return float(np.nanmean(column(log, "target_std") ** 2) + np.nanvar(column(log, "target_mean")))
+        variance = float(np.nanmean(column(log, "target_std") ** 2) + np.nanvar(column(log, "target_mean")))
+        # A guess at targets that are all one number is no loss to measure others by.
+        return variance or None
     return None
 
 

@@ -44,7 +44,11 @@ def _is_compacted(dataset: Any) -> bool:
 def _unpack(dataset: Any, rows: NDArray[Any], start: int) -> None:
     """Unpacks the chunk that begins with a row."""
     into = rows[start : start + dataset.chunks[0]]
-    left_out, packed = dataset.id.read_direct_chunk((start, *[0] * (dataset.ndim - 1)))
+    try:
+        left_out, packed = dataset.id.read_direct_chunk((start, *[0] * (dataset.ndim - 1)))
+    except (MemoryError, RuntimeError):
+        # A chunk that was never written has no place in the file.
+        left_out, packed = True, b""
     if left_out:
         # HDF5 stores a chunk as it is where a filter fails.
         into[:] = dataset[start : start + len(into)]

@@ -61,6 +61,7 @@ class Capture(contract.Capture):
         self._before: list[torch.Tensor] = []
         self._lent_before: list[torch.Tensor] = []
         self._types: list[tuple[torch.dtype, torch.device]] = []
+        self._has_kept = False
         self._group_sizes: list[int] = []
         self._find_trained()
         self._hearing = Hearing(self, next(model.parameters()).device)
@@ -98,7 +99,7 @@ class Capture(contract.Capture):
         if not candidates:
             return None
         return BackwardPasses(
-            candidates[-1], self._optimizer, self._tell, self._work, self.name, self._on_backward_end
+            candidates, self._optimizer, self._tell, self._work, self.name, self._on_backward_end
         )
 
     # ---------------------------------------------------------------------------- description
@@ -174,7 +175,9 @@ class Capture(contract.Capture):
         """The modules that are to hold a hook, each with its own."""
         names = {module: name for name, module in self._modules.items()}
         projections = layers.attention_projections(self._network)
-        heard_with = {module: [names[inner], names[module]] for module, inner in projections.items()}
+        heard_with = {
+            module: [names[inner], names[module]] for module, inner in projections.items() if inner in names
+        }
         return [
             (module, LayerEar(self._hearing, heard_with.get(module, [name])))
             for module, name in names.items()
@@ -260,8 +263,10 @@ class Capture(contract.Capture):
         self._before_step(self)
         if not self._listening:
             return
+        self._has_kept = False
         with self._work("capture of the optimiser's step", self.name), torch.no_grad():
             self._keep_weights()
+            self._has_kept = True
             self._hear(Event("weight", tuple(self._trained), self._lent_before))
             if _closure(arguments, named) is None:
                 self._on_final_gradients()
@@ -271,8 +276,10 @@ class Capture(contract.Capture):
             with self._work("capture of the optimiser's step", self.name), torch.no_grad():
                 if _closure(arguments, named) is not None:
                     self._on_final_gradients()
-                self._tell_update()
-                self._tell_unheard()
+                # Where the weights before are not kept, the step has failed already.
+                if self._has_kept:
+                    self._tell_update()
+                    self._tell_unheard()
         if self._passes is not None:
             self._passes.end_step()
         self._has_heard = False

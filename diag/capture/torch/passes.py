@@ -1,7 +1,7 @@
 """Backward passes beside steps: several make one step where gradients are accumulated, some make none."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import ref
 
@@ -23,7 +23,7 @@ class BackwardPasses:
     pass or another question, was a skipped step.
 
     Args:
-        parameter: Takes part in every backward pass.
+        parameters: Those trained; the last that asks for a gradient takes part in every backward pass.
         optimizer: Makes steps of them.
         tell: As `diag.capture.contract` describes it.
         work: Likewise.
@@ -38,20 +38,22 @@ class BackwardPasses:
 
     def __init__(
         self,
-        parameter: torch.Tensor,
+        parameters: Sequence[torch.Tensor],
         optimizer: torch.optim.Optimizer,
         tell: Tell,
         work: Work,
         name: str,
         on_end: Callable[[], None],
     ) -> None:
-        self._parameter = parameter
+        self._parameters = parameters
+        self._parameter = parameters[-1]
         self._optimizer = optimizer
         self._tell = tell
         self._work = work
         self._name = name
         self._on_end = on_end
         self._handle: Any = None
+        self._is_listening = False
         self._was_asked = False
         self._skipped = 0
         self._told_accumulation = False
@@ -68,16 +70,20 @@ class BackwardPasses:
     @property
     def listening(self) -> bool:
         """Whether passes are counted."""
-        return self._handle is not None
+        return self._is_listening
 
     @listening.setter
     def listening(self, value: bool) -> None:
-        if value and self._handle is None:
-            hooked: Any = self._parameter  # torch has no types for its hooks
-            self._handle = hooked.register_post_accumulate_grad_hook(self._on_gradient)
-        elif not value and self._handle is not None:
+        if self._handle is not None:
             self._handle.remove()
             self._handle = None
+        self._is_listening = value
+        # Layers may have been frozen since.
+        asking = [parameter for parameter in self._parameters if parameter.requires_grad] if value else []
+        if asking:
+            self._parameter = asking[-1]
+            hooked: Any = self._parameter  # torch has no types for its hooks
+            self._handle = hooked.register_post_accumulate_grad_hook(self._on_gradient)
 
     def _on_gradient(self, _parameter: torch.Tensor) -> None:
         with self._work("count of backward passes", self._name):
@@ -135,7 +141,8 @@ class BackwardPasses:
             message = (
                 f"{self.count} backward passes went into this step; activations are of its last forward pass"
             )
-            self._tell("accumulation", self._name, message)
+            with self._work("count of backward passes", self._name):
+                self._tell("accumulation", self._name, message)
         self._begin_anew()
 
     def _begin_anew(self) -> None:

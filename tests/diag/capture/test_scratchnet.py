@@ -279,3 +279,48 @@ def test_a_closed_capture_leaves_no_hook_on_parameters(net):
     heard = Heard(*net)
     heard.capture.close()
     assert not any(parameter._clip_hooks for parameter in net[0].parameters())
+
+
+def test_the_norms_of_a_step_that_is_skipped_are_not_told_for_the_next(net):
+    heard = Heard(*net)
+    heard.capture.listening = True
+    model, optimizer, criterion = net
+    loss = 1000 * criterion(model(np.ones((5, 3))), np.array([0, 1, 0, 1, 0]))
+    optimizer.zero_grad()
+    loss.backward()
+    clip(model)
+    before = train_and(clip, *net)
+    (norms,) = heard.arrays("unclipped_gradient")
+    assert np.linalg.norm(norms) == pytest.approx(before, rel=1e-6)
+
+
+def test_of_gradients_that_are_clipped_as_they_add_up_the_norm_before_the_last_time_is_told(net):
+    heard = Heard(*net)
+    heard.capture.listening = True
+    model, optimizer, criterion = net
+    optimizer.zero_grad()
+    for _ in range(2):
+        criterion(model(np.ones((5, 3))), np.array([0, 1, 0, 1, 0])).backward()
+        before = clip(model)
+    optimizer.step()
+    (norms,) = heard.arrays("unclipped_gradient")
+    assert np.linalg.norm(norms) == pytest.approx(before, rel=1e-6)
+
+
+def test_a_pass_that_was_not_heard_has_no_norms_before_clipping(net):
+    heard = Heard(*net)
+    heard.capture.listening = True
+    train_and(clip, *net)
+    heard.capture.listening = False
+    model, optimizer, criterion = net
+    loss = criterion(model(np.ones((5, 3))), np.array([0, 1, 0, 1, 0]))
+    optimizer.zero_grad()
+    loss.backward()
+    clip(model)
+    heard.events.clear()
+    # As the second of two pairs is heard, when the first has ended the step.
+    heard.capture.listening = True
+    optimizer.step()
+    kinds = {kind for kind, _, _ in heard.events}
+    assert "gradient" in kinds
+    assert "unclipped_gradient" not in kinds

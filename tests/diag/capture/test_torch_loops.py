@@ -241,3 +241,22 @@ def test_the_layer_in_which_numbers_cease_to_be_finite_is_named_first(log_of):
     counts = log.series("activation_non_finite_count")
     assert (counts.column("1")[:3] == 0).all()
     assert (counts.column("2") > 0).tolist() == [False, False, True, True]
+
+
+def test_freezing_a_layer_while_it_is_watched_leaves_listening_and_looks_alive(log_of):
+    def train(watch):
+        model = traps.mlp()
+        optimizer = traps.sgd(model)
+        watch(model, optimizer)
+        for step in range(6):
+            if step == 3:
+                list(model.parameters())[-1].requires_grad_(False)
+            optimizer.zero_grad()
+            for _ in range(2 if step == 4 else 1):
+                nn.functional.cross_entropy(model(traps.X), traps.Y).backward()
+            optimizer.step()
+
+    log = log_of(train, every=2)
+    assert log.steps.tolist() == [0, 2, 4]
+    ((step, _, _),) = told(log, "accumulation")
+    assert step == 4

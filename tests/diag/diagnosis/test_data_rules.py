@@ -206,3 +206,15 @@ def test_labels_are_doubted_where_only_the_training_set_is_learned(found, accura
     scalars = {step: {"val_accuracy": accuracy} for step in range(9, STEPS, 10)}
     finding = found("label_corruption", {**loss, **of_classes(10)}, scalars=scalars)
     assert (finding is not None) == is_found
+
+
+def test_targets_that_are_all_one_number_are_no_loss_to_measure_by(log_of):
+    model = Model(ONE_OUTPUT.layers, ONE_OUTPUT.parameters, criteria=(Criterion("", "MSELoss", "mean"),))
+    series = {
+        "criterion_loss": falling(),
+        **summary("target", mean=0.0, std=0.0, min=0.0, max=0.0),
+        **summary("input", mean=0.5, std=1.0, min=-1.0, max=1.0),
+    }
+    scalars = {step: {"val_loss": 0.5, "val_accuracy": 0.5} for step in range(4, STEPS, 5)}
+    findings = diag.diagnose(log_of(series, model=model, scalars=scalars)).findings
+    assert "label_corruption" not in {finding.rule for finding in findings}
