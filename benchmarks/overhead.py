@@ -17,9 +17,9 @@ from pathlib import Path
 
 from benchmarks import overhead_memory
 from benchmarks.networks import NETWORKS, Network
-from benchmarks.overhead_peers import Turns, peers
+from benchmarks.overhead_peers import peers
 from benchmarks.rivals import RIVALS
-from benchmarks.timing import Row, ratios, row
+from benchmarks.timing import Row, ratios, row, seconds
 from benchmarks.training import Listen, recording, training
 from diag.capture import FRAMEWORKS
 
@@ -31,9 +31,10 @@ CASES = {
     "CNN 16-32 on 8×8, batch 64": LIMITS,
     "transformer encoder layer 128-512, 4 heads, 64 positions, batch 16": LIMITS,
 }
-# A whole number of the longest interval between recorded steps.
+# The longest interval between recorded steps, of which a turn holds a whole number.
 STEPS_A_TURN = 100
-TURNS = 15
+SECONDS_A_TURN = 1.0
+TURNS = 9
 WARM_UP = 2
 
 
@@ -75,25 +76,32 @@ def _waits(network: Network) -> Row:
 
 
 def _case(framework: str, network: Network, limits: dict[int, float], device: str = "cpu") -> Iterator[Row]:
-    def side(listen: Listen | None = None) -> Callable[[], None]:
-        return training(framework, network, listen, steps=STEPS_A_TURN, device=device)
+    def side(steps: int, listen: Listen | None = None) -> Callable[[], None]:
+        return training(framework, network, listen, steps=steps, device=device)
 
-    others = Turns()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        steps = _steps_a_turn(side(STEPS_A_TURN))
         # What the machine makes of two sides that are the same.
-        sides = {"nothing, a second time": side()}
-        sides |= {
-            f"every {every}": side(recording(folder / f"every {every}", every, stack)) for every in limits
-        }
+        ours = {"nothing, a second time": side(steps)}
+        for every in limits:
+            ours[f"every {every}"] = side(steps, recording(folder / f"every {every}", every, stack))
+        found = ratios(side(steps), ours, turns=TURNS, warm_up=WARM_UP)
         if framework == "torch" and device == "cpu":
-            sides |= {name: side(start(folder / name, stack)) for name, start in RIVALS.items()}
+            rivals = {name: side(STEPS_A_TURN, start(folder / name, stack)) for name, start in RIVALS.items()}
             others = stack.enter_context(peers(network, folder / "peers"))
-        found = ratios(side(), {**sides, "peers": others}, turns=TURNS, warm_up=WARM_UP)
-    # They count their own time, beside that of a training in their own process.
-    del found["peers"]
-    found |= {name: values[WARM_UP:] for name, values in others.found.items()}
+            sides = {**rivals, "peers": others}
+            found |= ratios(side(STEPS_A_TURN), sides, turns=TURNS, warm_up=WARM_UP)
+            # They count their own time, beside that of a training in their own process.
+            del found["peers"]
+            found |= {name: values[WARM_UP:] for name, values in others.found.items()}
     where = framework if device == "cpu" else f"{framework} on {device}"
     for name, values in found.items():
         limit = {f"every {every}": limit for every, limit in limits.items()}.get(name)
         yield row(f"{where}, {network.name}, {name}", values, limit, unit="× the step without")
+
+
+def _steps_a_turn(turn: Callable[[], None]) -> int:
+    """As many as take a second or so; a log is flushed every five, which a shorter turn would pay for each time."""
+    turn()
+    return STEPS_A_TURN * max(1, round(SECONDS_A_TURN / seconds(turn)))
