@@ -90,8 +90,7 @@ def _case(framework: str, network: Network, limits: dict[int, float], device: st
         if framework == "torch" and device == "cpu":
             rivals = {name: side(STEPS_A_TURN, start(folder / name, stack)) for name, start in RIVALS.items()}
             others = stack.enter_context(peers(network, folder / "peers"))
-            sides = {**rivals, "peers": others}
-            found |= ratios(side(STEPS_A_TURN), sides, turns=TURNS, warm_up=WARM_UP)
+            found |= ratios(side(STEPS_A_TURN), rivals | {"peers": others}, turns=TURNS, warm_up=WARM_UP)
             # They count their own time, beside that of a training in their own process.
             del found["peers"]
             found |= {name: values[WARM_UP:] for name, values in others.found.items()}
