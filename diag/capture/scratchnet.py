@@ -53,10 +53,9 @@ class Capture(contract.Capture):
         self._handles: list[Handle] = []
         self._norms_before_clipping: dict[str, float] = {}
         self._is_clipped = self._has_passed = False
-        self._lasting_handles = [
+        self._step_handles = [
             optimizer.register_step_pre_hook(self._on_pre_step),
             optimizer.register_step_post_hook(self._on_post_step),
-            *(p.register_clip_hook(partial(self._on_clip, name)) for name, p in self._parameters.items()),
         ]
         self._listening = False
         self._told_unheard = False
@@ -119,9 +118,10 @@ class Capture(contract.Capture):
                 self._handles.append(module.register_backward_hook(self._on_backward(name)))
         if self._criterion is not None:
             self._handles.append(self._criterion.register_forward_hook(self._on_criterion))
-        trained = self._differentiable()
-        if trained:
-            self._handles.append(trained[-1].register_hook(self._on_pass))
+        for parameter in self._differentiable()[-1:]:
+            self._handles.append(parameter.register_hook(self._on_pass))
+        for name, parameter in self._parameters.items():
+            self._handles.append(parameter.register_clip_hook(partial(self._on_clip, name)))
 
     def _detach(self) -> None:
         while self._handles:
@@ -130,8 +130,8 @@ class Capture(contract.Capture):
     def close(self) -> None:
         """Removes every hook; the model is as it was."""
         self.listening = False
-        while self._lasting_handles:
-            self._lasting_handles.pop().remove()
+        while self._step_handles:
+            self._step_handles.pop().remove()
 
     def _is_training(self) -> bool:
         return self.model.training and sn.is_recording()
@@ -191,11 +191,10 @@ class Capture(contract.Capture):
         self._norms_before_clipping.clear()
 
     def _on_clip(self, name: str, gradient: Flat) -> None:
-        if self._listening:
-            with self._work("capture of gradients before clipping", name):
-                self._is_clipped = True
-                # The first time since the pass counts: who clips twice has clipped once by then.
-                self._norms_before_clipping.setdefault(name, _norm(gradient))
+        with self._work("capture of gradients before clipping", name):
+            self._is_clipped = True
+            # The first time since the pass counts: who clips twice has clipped once by then.
+            self._norms_before_clipping.setdefault(name, _norm(gradient))
 
     def _on_post_step(self, _optimizer: sn.optim.Optimizer) -> None:
         if self._listening:

@@ -275,10 +275,16 @@ def test_clipping_between_recorded_steps_leaves_nothing_to_tell(net):
     assert "unclipped_gradient" not in {kind for kind, _, _ in heard.events}
 
 
-def test_a_closed_capture_leaves_no_hook_on_parameters(net):
+def test_parameters_hold_a_hook_while_somebody_listens_and_at_no_other_time(net):
+    def held():
+        return [bool(parameter._clip_hooks) for parameter in net[0].parameters()]
+
     heard = Heard(*net)
+    assert not any(held())
+    heard.capture.listening = True
+    assert all(held())
     heard.capture.close()
-    assert not any(parameter._clip_hooks for parameter in net[0].parameters())
+    assert not any(held())
 
 
 def test_the_norms_of_a_step_that_is_skipped_are_not_told_for_the_next(net):
