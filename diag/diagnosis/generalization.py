@@ -89,7 +89,7 @@ def underfitting(
     hopeless = hopeless_classes if class_count(log) else hopeless_numbers
     # Dropout makes the training loss the higher of the two; of both the lower counts then.
     least = min(outcome.final, final) if has_dropout(log) else outcome.final
-    narrow = narrow_layer(log)
+    narrow = bottleneck(log)
     is_alike = final - outcome.final <= largest_gap * guess
     is_poor = outcome.final > least_share * guess or (narrow is not None and is_short(log))
     if not is_alike or not is_poor or outcome.has_learned_little(0.05):
@@ -125,7 +125,7 @@ def underfitting(
     )
 
 
-def narrow_layer(log: Log) -> str | None:
+def bottleneck(log: Log) -> str | None:
     """The hidden layer with weights that has at most an eighth of the units of one before and of one after; or None.
 
     Where one starts from the inputs these count as before, where the head follows its inputs count as after.

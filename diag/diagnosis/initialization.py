@@ -15,6 +15,7 @@ from diag.diagnosis.task import (
     from_the_start,
     guess_of_classes,
     head_of,
+    layers_that_ran,
     severity_of,
     starts_badly,
 )
@@ -82,7 +83,7 @@ def _of_depth(log: Log, least: float) -> Iterator[Finding]:
     if "activation_rms" not in log:
         return
     series = log.series("activation_rms")
-    layers = [layer.name for layer in log.model.layers if layer.output_shape and layer.name in series.columns]
+    layers = [layer.name for layer in layers_that_ran(log) if layer.name in series.columns]
     sizes = {name: float(series.column(name)[0]) for name in layers[:-1]}
     sizes = {name: size for name, size in sizes.items() if np.isfinite(size)}
     # The last before the head: what a normalisation on the way brings back to size is not lost.

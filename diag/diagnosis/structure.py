@@ -7,7 +7,7 @@ from itertools import pairwise
 from diag.diagnosis.findings import Evidence, Finding
 from diag.diagnosis.outcome import LOSSES
 from diag.diagnosis.rules import rule
-from diag.diagnosis.task import is_short
+from diag.diagnosis.task import is_short, layers_that_ran
 from diag.events import Layer
 from diag.log import Log
 
@@ -55,7 +55,7 @@ def _of_order(log: Log, value: float, band: str, text: str) -> Evidence:
 
 def _threes(log: Log) -> Iterator[tuple[Layer, Layer, Layer]]:
     """Each layer with the one before it and the next after it that has weights."""
-    layers = [layer for layer in log.model.layers if layer.output_shape]
+    layers = layers_that_ran(log)
     for index, layer in enumerate(layers[1:-1], 1):
         following = next((after for after in layers[index + 1 :] if after.parameters), None)
         if following is not None:
@@ -78,7 +78,7 @@ def _takes(log: Log, layer: Layer, units: int, is_image: bool) -> bool:
 @rule(LOSSES)
 def missing_nonlinearity(log: Log) -> Iterator[Finding]:
     """Several layers with weights, and nothing between any of them that is not linear."""
-    layers = [layer for layer in log.model.layers if layer.output_shape]
+    layers = layers_that_ran(log)
     weighty = [layer for layer in layers if layer.kind in LINEAR]
     hidden = layers[: layers.index(weighty[-1])] if weighty else []
     if len(weighty) < 2 or not all(layer.kind in LINEAR + STRAIGHT for layer in hidden):
@@ -107,7 +107,7 @@ def narrow_layer(log: Log, *, most_units: float, least_ratio: float) -> Iterator
     weights = {
         parameter.layer: parameter.shape for parameter in log.model.parameters if len(parameter.shape) > 1
     }
-    layers = [layer for layer in log.model.layers if layer.output_shape]
+    layers = layers_that_ran(log)
     chain = [layer for layer in layers if layer.kind in LINEAR and layer.name in weights]
     if not chain or _is_on_purpose(log, weights[chain[0].name], weights[chain[-1].name]):
         return
