@@ -115,10 +115,10 @@ def norms(arrays: Sequence[Array]) -> Array:
         )
     namespace = namespace_of(*arrays)
     if is_numpy_namespace(namespace):
-        return norms_on_host(arrays)
+        return _norms_on_host(arrays)
     views = [readable(array) for array in arrays]
     if all(isinstance(view, _OF_NUMPY) for view in views):
-        return namespace.asarray(norms_on_host(views))
+        return namespace.asarray(_norms_on_host(views))
     return _norms_on_device(namespace, [detached(array) for array in arrays])
 
 
@@ -193,7 +193,7 @@ def _fetched(values: Sequence[Array]) -> list[NDArray[np.float64]]:
     return np.split(fetched, np.cumsum([row.shape[0] for row in rows])[:-1])
 
 
-def norms_on_host(arrays: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
+def _norms_on_host(arrays: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
     """`norms` of NumPy arrays."""
     with np.errstate(all="ignore"):
         return np.array([norm_on_host(array) for array in arrays])
