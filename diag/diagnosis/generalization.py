@@ -10,7 +10,7 @@ from diag.diagnosis.findings import Evidence, Finding, Severity
 from diag.diagnosis.outcome import LOSSES, Outcome
 from diag.diagnosis.regularization import has_dropout
 from diag.diagnosis.rules import rule
-from diag.diagnosis.task import class_count, guess_loss, is_short, layers_that_ran
+from diag.diagnosis.task import class_count, guess_loss, is_short, layers_that_ran, names_many_right
 from diag.diagnosis.validation import ACCURACIES, VALIDATION_LOSSES, final_of, one_example, validation_of
 from diag.log import Log
 
@@ -91,12 +91,13 @@ def underfitting(
     least = min(outcome.final, final) if has_dropout(log) else outcome.final
     narrow = bottleneck(log)
     is_alike = final - outcome.final <= largest_gap * guess
+    is_hopeless = least > hopeless * guess and not names_many_right(log)
     is_poor = outcome.final > least_share * guess or (narrow is not None and is_short(log))
     if not is_alike or not is_poor or outcome.has_learned_little(0.05):
         return
     yield Finding(
         rule="underfitting",
-        severity="warning" if least > hopeless * guess or (narrow and is_short(log)) else "note",
+        severity="warning" if is_hopeless or (narrow and is_short(log)) else "note",
         layer=narrow,
         onset_step=None,
         evidence=Evidence(

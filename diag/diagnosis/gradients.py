@@ -24,7 +24,7 @@ def vanishing_gradients(
     ratio = log.series("gradient_norm_ratio").at(layers.steps)[:, 0]
     onset, bound = begins_to_last((ratio < least_ratio) & (first < least_norm), least=5), least_ratio
     left = training_left(log)
-    if onset is None and left is not None and left > most_left:
+    if onset is None and left is not None and left > most_left and _has_matrix(log, layers.columns[0]):
         # With a tenth some networks make do; those that do not are told.
         is_faint = ratio < faint_ratio
         onset, bound = (int(np.argmax(is_faint)) if is_faint.mean() > 0.5 else None), faint_ratio
@@ -116,6 +116,11 @@ def _trained_layers(log: Log) -> Series:
     trained = np.flatnonzero(~np.isnan(series.values).all(axis=0))
     columns = tuple(series.columns[index] for index in trained)
     return Series(series.name, series.axis, series.steps, columns, series.values[:, trained])
+
+
+def _has_matrix(log: Log, layer: str) -> bool:
+    """Whether a layer has a weight matrix; a normalisation's few numbers have a small gradient in health, too."""
+    return any(parameter.layer == layer and len(parameter.shape) >= 2 for parameter in log.model.parameters)
 
 
 def _first_lasting(values: np.ndarray, limit: float) -> int | None:

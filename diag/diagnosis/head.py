@@ -9,7 +9,7 @@ from diag.diagnosis.findings import Evidence, Finding
 from diag.diagnosis.outcome import LOSSES, Outcome
 from diag.diagnosis.persistence import begins_to_last, last_healthy
 from diag.diagnosis.rules import rule
-from diag.diagnosis.task import class_count, column, head_of, is_impaired, is_short, severity_of
+from diag.diagnosis.task import class_count, column, does_well, head_of, is_impaired, is_short, severity_of
 from diag.log import Log
 
 INFINITE = math.inf
@@ -289,7 +289,7 @@ def logit_drift(log: Log, *, largest_score: float) -> Iterator[Finding]:
     is_hurt = outcome is not None and outcome.is_hurt_after(step)
     yield Finding(
         rule="logit_drift",
-        severity="warning" if is_hurt else "note",
+        severity="warning" if is_hurt and not does_well(log) else "note",
         layer=None,
         onset_step=step,
         evidence=Evidence(

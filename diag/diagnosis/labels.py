@@ -9,7 +9,7 @@ from diag.diagnosis.findings import Evidence, Finding
 from diag.diagnosis.outcome import LOSSES, Outcome
 from diag.diagnosis.regularization import has_dropout
 from diag.diagnosis.rules import rule
-from diag.diagnosis.task import class_count, column, guess_loss
+from diag.diagnosis.task import class_count, column, guess_loss, names_many_right
 from diag.diagnosis.validation import (
     ACCURACIES,
     VALIDATION_LOSSES,
@@ -99,6 +99,8 @@ def _passes_nothing_on(log: Log, least_passed_on: float) -> _Sign | None:
         return None
     validation, training, guess = found
     best = float(np.min(validation.values)) / guess
+    if names_many_right(log):
+        return None
     # Who has learned little by heart must have passed on less.
     lines = (1 - share for share in (LEAST_LEARNED, least_passed_on))
     line = next((line for line in lines if training <= line <= best), None)

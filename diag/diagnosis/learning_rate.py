@@ -10,7 +10,7 @@ from diag.diagnosis.outcome import LOSSES, Outcome
 from diag.diagnosis.persistence import begins_to_last, last_healthy
 from diag.diagnosis.rules import rule
 from diag.diagnosis.stability import PRECONDITIONED, sharpness_name, sharpness_over_threshold
-from diag.diagnosis.task import is_short, training_left
+from diag.diagnosis.task import does_well, is_short, training_left
 from diag.diagnosis.units import first_death
 from diag.log import Log
 
@@ -33,7 +33,8 @@ def learning_rate_too_high(
     # A rate that leaps while it warms up moves little.
     leaps = np.where(ratio >= least_leap_ratio, _leaps(log, steps), 1.0)
     found = _too_long(outcome, steps, ratio, leaps, largest_ratio, largest_leap)
-    found = found or _too_sharp(log, outcome, largest_sharpness)
+    if found is None and not does_well(log):
+        found = _too_sharp(log, outcome, largest_sharpness)
     if found is None:
         leapt = _leapt(log, steps, ratio, leaps, largest_leap)
         yield from leapt or _diverged(log, outcome) or _merely_high(steps, ratio, largest_ratio)
@@ -138,7 +139,9 @@ def learning_rate_too_low(
     typical = max(value, float(np.median(known[:LEAST_READINGS])))
     is_stuck = typical < least_ratio and outcome.best_progress < 0.2
     left = training_left(log)
-    is_slow = typical < faint_ratio and left is not None and left > most_left and not outcome.is_settled()
+    # A schedule that ends at nothing takes its longer steps before.
+    longer = max(typical, float(np.percentile(known, 75)))
+    is_slow = longer < faint_ratio and left is not None and left > most_left and not outcome.is_settled()
     if not is_stuck and not is_slow:
         return
     bound = least_ratio if is_stuck else faint_ratio
@@ -302,6 +305,8 @@ def _leaps(log: Log, steps: NDArray[np.int64]) -> NDArray[np.float64]:
         rate = log.series("learning_rate").at(steps)[:, 0]
         positive = rate[:-1] > 0
         leaps[1:][positive] = rate[1:][positive] / rate[:-1][positive]
+        # The first steps of a warm-up differ by whole multiples, and there is nothing yet to lose.
+        leaps[: max(len(steps) // 20, 3)] = 1.0
     return leaps
 
 

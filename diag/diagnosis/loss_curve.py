@@ -9,7 +9,7 @@ from diag.diagnosis.findings import Evidence, Finding
 from diag.diagnosis.outcome import LOSSES, Outcome
 from diag.diagnosis.persistence import last_healthy
 from diag.diagnosis.rules import rule
-from diag.diagnosis.task import guess_loss
+from diag.diagnosis.task import does_well, guess_loss
 from diag.diagnosis.validation import VALIDATION_LOSSES, validation_of
 from diag.log import Log
 
@@ -69,7 +69,8 @@ def _jumps(log: Log, largest: float, most: float) -> Finding | None:
     start = len(validation.steps) // 3
     values = validation.values[start:, 0] / guess
     turns = turning_points(values, largest) if np.isfinite(values).all() else []
-    if len(turns) <= most:
+    # What a schedule has quietened by the end has done no harm.
+    if len(turns) <= most or turns[-1] < len(values) / 2:
         return None
     onset = start + turns[0]
     return Finding(
@@ -141,7 +142,7 @@ def loss_spike(log: Log, *, largest_score: float, least_height: float, window: f
     stays = any(_stays_up(outcome, start, int(window), least_height) for start in starts)
     yield Finding(
         rule="loss_spike",
-        severity="warning" if stays else "note",
+        severity="warning" if stays and not does_well(log) else "note",
         layer=None,
         onset_step=step,
         evidence=Evidence(

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from diag.diagnosis.findings import Severity
 from diag.diagnosis.outcome import Outcome
 from diag.diagnosis.rules import NotAssessableError
-from diag.diagnosis.validation import VALIDATION_LOSSES, final_of, validation_of
+from diag.diagnosis.validation import ACCURACIES, VALIDATION_LOSSES, final_of, validation_of
 from diag.events import Criterion, Layer
 from diag.log import Log
 
@@ -159,7 +159,7 @@ def starts_badly(log: Log) -> bool:
     if outcome is None or guess is None:
         return False
     above = outcome.smooth > guess
-    is_long = np.count_nonzero(above) >= max(10, len(above) / 4)
+    is_long = np.count_nonzero(above) >= max(10, len(above) / 2)
     return bool(above[0] and is_long and not outcome.final < 0.5 * guess)
 
 
@@ -192,6 +192,29 @@ def shortfall(log: Log) -> float | None:
     if left is None or validation is None or not len(validation.values):
         return left
     return max(left, final_of(validation) / _guess(log))
+
+
+def errors_left(log: Log) -> float | None:
+    """Share of a guess's errors that a classifier makes in the end on the validation set; None where it is not logged."""
+    classes, accuracy = class_count(log), validation_of(log, ACCURACIES)
+    if classes is None or accuracy is None or not len(accuracy.values):
+        return None
+    return (1 - final_of(accuracy)) / (1 - 1 / classes)
+
+
+def does_well(log: Log) -> bool:
+    """Whether little is left to be desired of what the user asks for: of the errors, where they are logged.
+
+    A classifier that is sure of itself has a high loss on the few examples that it gets wrong.
+    """
+    left = errors_left(log)
+    return not is_short(log) if left is None else left <= 0.1
+
+
+def names_many_right(log: Log) -> bool:
+    """Whether a classifier is known to have come more than half of the way from a guess to perfection."""
+    left = errors_left(log)
+    return left is not None and left < 0.5
 
 
 def severity_of(log: Log, step: int | None = None) -> Severity:

@@ -25,6 +25,7 @@ THRESHOLDS: Mapping[str, Mapping[str, Threshold]] = {
     "dead_units": {
         "most_dead": Threshold(0.5, f"{SAGEMAKER}, DeadRelu: more than half of a layer"),
         "all_dead": Threshold(0.99, f"{OURS}; nothing passes such a layer"),
+        "most_left": Threshold(0.3, f"{OURS}; in losses of a guess; what is left of a layer may do"),
     },
     "saturated_units": {
         "most_saturated": Threshold(0.5, f"{SAGEMAKER}, SaturatedActivation: more than half of a layer"),
@@ -32,7 +33,7 @@ THRESHOLDS: Mapping[str, Mapping[str, Threshold]] = {
     "vanishing_gradients": {
         "least_ratio": Threshold(1e-3, AUTOTRAINER),
         "least_norm": Threshold(1e-4, AUTOTRAINER),
-        "faint_ratio": Threshold(0.1, f"{OURS}; healthy runs of ours stay above 0.13"),
+        "faint_ratio": Threshold(0.08, f"{OURS}; healthy runs of ours stay above 0.08"),
         "most_left": Threshold(0.35, f"{OURS}; in losses of a guess"),
     },
     "exploding_gradients": {
@@ -57,7 +58,7 @@ THRESHOLDS: Mapping[str, Mapping[str, Threshold]] = {
     "bad_initialization": {
         "largest_bias": Threshold(1.0, f"{OURS}; PyTorch's own lie below 1/√inputs"),
         "least_gain": Threshold(0.1, f"{OURS}; He's is 1.41, PyTorch's own 0.58"),
-        "largest_gain": Threshold(4.0, OURS),
+        "largest_gain": Threshold(5.0, OURS),
         "least_passed_on": Threshold(0.02, f"{OURS}; healthy runs of ours pass on 0.08 and more"),
     },
     "symmetric_initialization": {
@@ -92,7 +93,7 @@ THRESHOLDS: Mapping[str, Mapping[str, Threshold]] = {
         "least_progress": Threshold(0.3, OURS),
         "least_passed_on": Threshold(0.1, OURS),
         "most_lost": Threshold(0.07, f"{OURS}; of the validation accuracy"),
-        "largest_gap": Threshold(0.2, f"{OURS}; in losses of a guess"),
+        "largest_gap": Threshold(0.25, f"{OURS}; in losses of a guess"),
     },
     "constant_output": {
         "least_spread": Threshold(1e-3, OURS),
@@ -140,7 +141,7 @@ THRESHOLDS: Mapping[str, Mapping[str, Threshold]] = {
     "overfitting": {
         "largest_rise": Threshold(0.15, f"{OURS}; {SAGEMAKER}, Overfit, has 0.1"),
         "least_rise": Threshold(0.1, f"{OURS}; in losses of a guess"),
-        "grave": Threshold(0.6, f"{OURS}; in losses of a guess"),
+        "grave": Threshold(1.0, f"{OURS}; in losses of a guess"),
         "least_after": Threshold(3, OURS),
     },
     "underfitting": {

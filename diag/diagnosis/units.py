@@ -14,7 +14,7 @@ from diag.log import Log
 
 
 @rule("dead_unit_rate_pooled", "dead_unit_rate")
-def dead_units(log: Log, *, most_dead: float, all_dead: float) -> Iterator[Finding]:
+def dead_units(log: Log, *, most_dead: float, all_dead: float, most_left: float) -> Iterator[Finding]:
     """Units of a rectifying layer that no example of the last thousand makes fire."""
     pooled, batch = log.series("dead_unit_rate_pooled"), log.series("dead_unit_rate")
     for column, layer in enumerate(pooled.columns):
@@ -32,7 +32,7 @@ def dead_units(log: Log, *, most_dead: float, all_dead: float) -> Iterator[Findi
         )
         yield Finding(
             rule="dead_units",
-            severity=_severity(log, step, is_all=bool(rate[-1] >= all_dead)),
+            severity=_severity(log, step, bool(rate[-1] >= all_dead), most_left),
             layer=layer,
             onset_step=step,
             evidence=Evidence(
@@ -80,7 +80,7 @@ def first_death(log: Log) -> int | None:
     return min((int(series.steps[onset]) for onset in onsets if onset is not None), default=None)
 
 
-def _severity(log: Log, step: int, is_all: bool) -> Severity:
+def _severity(log: Log, step: int, is_all: bool, most_left: float) -> Severity:
     outcome = Outcome.of(log)
     if is_all:
         # Nothing passes such a layer, forward or back, whatever the loss says.
@@ -89,7 +89,7 @@ def _severity(log: Log, step: int, is_all: bool) -> Severity:
         return "warning"
     if outcome.has_learned_little() or outcome.is_hurt_after(step):
         return "fault"
-    return "warning" if is_short(log) else "note"
+    return "warning" if is_short(log, most_left) else "note"
 
 
 @rule("saturation_rate")

@@ -9,7 +9,7 @@ from diag.diagnosis.findings import Evidence, Finding
 from diag.diagnosis.outcome import LOSSES
 from diag.diagnosis.persistence import begins_to_last, last_healthy
 from diag.diagnosis.rules import rule
-from diag.diagnosis.task import severity_of
+from diag.diagnosis.task import is_impaired
 from diag.log import Log
 
 
@@ -26,7 +26,7 @@ def weight_blow_up(log: Log, *, largest_growth: float) -> Iterator[Finding]:
     onset, step = onsets[name], int(steps[onsets[name]])
     yield Finding(
         rule="weight_blow_up",
-        severity=severity_of(log, step),
+        severity="fault" if is_impaired(log, step) else "note",
         layer=next(parameter.layer for parameter in log.model.parameters if parameter.name == name),
         onset_step=step,
         evidence=Evidence(

@@ -10,7 +10,7 @@ from diag.diagnosis.learning_rate import typical_update_ratio
 from diag.diagnosis.optimizer import ADAPTIVE
 from diag.diagnosis.outcome import LOSSES, Outcome
 from diag.diagnosis.rules import NotAssessableError, rule
-from diag.diagnosis.task import from_the_start, is_impaired, is_short, severity_of
+from diag.diagnosis.task import does_well, from_the_start, is_impaired, is_short, severity_of
 from diag.diagnosis.units import first_death
 from diag.events import Parameter
 from diag.log import Log, Series
@@ -172,7 +172,7 @@ def missing_zero_grad(
         _never_zeroed(norm, outcome, least_growth, largest_flicker)
         or _seldom_zeroed(norm, most_rises)
         or _every_other_zeroed(norm, outcome)
-        or _keeps_its_way(norm, outcome, least_agreement)
+        or (None if does_well(log) else _keeps_its_way(norm, outcome, least_agreement))
     )
     if found is None:
         return

@@ -63,7 +63,7 @@ def test_validations_of_the_same_examples_that_jump_are_told(found, late, is_fou
 
 
 def leaping(length):
-    loss = 2 * np.exp(-np.arange(LONG) / 60) + 0.02 * NOISE
+    loss = 0.5 + 2 * np.exp(-np.arange(LONG) / 60) + 0.02 * NOISE
     loss[200 : 200 + length] += 3.0
     return loss
 

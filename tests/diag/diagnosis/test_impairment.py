@@ -239,11 +239,11 @@ def test_a_tenth_of_the_gradient_is_too_little_where_much_is_left(found, ratio, 
         assert (finding.severity, finding.layer, finding.onset_step) == ("warning", "0", 0)
 
 
-@pytest.mark.parametrize(("end", "severity"), [(0.8, "warning"), (0.4, "note")])
-def test_overfitting_that_keeps_the_accuracy_matters_where_the_loss_is_nearly_that_of_a_guess(
+@pytest.mark.parametrize(("end", "severity"), [(1.2, "warning"), (0.8, "note")])
+def test_overfitting_that_keeps_the_accuracy_matters_where_the_loss_is_above_that_of_a_guess(
     found, end, severity
 ):
-    losses = GUESS * np.r_[1.0, 0.5, 0.2, np.linspace(0.25, end, 9)]
+    losses = GUESS * np.r_[1.5, 0.5, 0.2, np.linspace(0.25, end, 9)]
     scalars = {
         step: {"val_loss": loss, "val_accuracy": 0.8}
         for step, loss in zip(range(4, STEPS, 5), losses, strict=True)
@@ -362,11 +362,6 @@ SWING = 3 + np.sin(np.arange(STEPS) / 4)
 def test_a_sum_keeps_its_way_where_the_loss_goes_up_and_down(found, norm, loss, is_found):
     finding = found("missing_zero_grad", {"criterion_loss": loss, "gradient_norm": norm})
     assert (finding.severity if finding else None) == ("fault" if is_found else None)
-
-
-def test_a_sum_is_worth_a_warning_though_all_is_learned(found):
-    series = {"criterion_loss": falling() * NOISE, "gradient_norm": SWING}
-    assert found("missing_zero_grad", series).severity == "warning"
 
 
 def chain(*widths):
