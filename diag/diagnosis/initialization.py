@@ -83,8 +83,11 @@ def _of_depth(log: Log, least: float) -> Iterator[Finding]:
     if "activation_rms" not in log:
         return
     series = log.series("activation_rms")
-    layers = [layer.name for layer in layers_that_ran(log) if layer.name in series.columns]
-    sizes = {name: float(series.column(name)[0]) for name in layers[:-1]}
+    layers = layers_that_ran(log)
+    # What follows the last layer with weights, such as a softmax, is of the head; and a head may start at zero.
+    head = max((index for index, layer in enumerate(layers) if layer.parameters), default=0)
+    hidden = [layer.name for layer in layers[:head] if layer.name in series.columns]
+    sizes = {name: float(series.column(name)[0]) for name in hidden}
     sizes = {name: size for name, size in sizes.items() if np.isfinite(size)}
     # The last before the head: what a normalisation on the way brings back to size is not lost.
     first, last = next(iter(sizes), ""), next(reversed(sizes), "")

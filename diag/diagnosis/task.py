@@ -195,7 +195,7 @@ def shortfall(log: Log) -> float | None:
 
 
 def errors_left(log: Log) -> float | None:
-    """Share of a guess's errors that a classifier makes in the end on the validation set; None where it is not logged."""
+    """Share of a guess's errors that a classifier still makes on the validation set; None where none are logged."""
     classes, accuracy = class_count(log), validation_of(log, ACCURACIES)
     if classes is None or accuracy is None or not len(accuracy.values):
         return None

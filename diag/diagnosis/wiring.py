@@ -249,9 +249,11 @@ def _every_other_zeroed(norm: NDArray[np.float64], outcome: Outcome) -> Sum | No
 
 def _rises_in_pairs(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """By how much the second of each two readings exceeds the first, as a logarithm, whichever pairs rise more."""
-    usable = values[(values > 0) & np.isfinite(values)]
-    changes = np.diff(np.log(usable))
-    return max(changes[::2], changes[1::2], key=lambda some: float(np.mean(some > 0)) if len(some) else 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        changes = np.diff(np.log(values))
+    # Pairs stay pairs, though one in between has no number.
+    pairs = (some[np.isfinite(some)] for some in (changes[::2], changes[1::2]))
+    return max(pairs, key=lambda some: float(np.mean(some > 0)) if len(some) else 0.0)
 
 
 def _keeps_its_way(norm: NDArray[np.float64], outcome: Outcome, least_agreement: float) -> Sum | None:

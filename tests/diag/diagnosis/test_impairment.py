@@ -340,11 +340,12 @@ NOISE = np.random.default_rng(1).uniform(0.8, 1.2, STEPS)
     ("norm", "loss", "is_found"),
     [
         ((1 + 0.6 * ODD) * NOISE, 2.3 * NOISE[::-1], True),
+        (np.where(np.arange(STEPS) == 11, np.nan, (1 + 0.6 * ODD) * NOISE), 2.3 * NOISE[::-1], True),
         ((1 + 0.6 * ODD) * NOISE, 2.3 * (1 + 0.6 * ODD), False),
         ((1 + 9.0 * ODD) * NOISE, 2.3 * NOISE[::-1], False),
         (NOISE, 2.3 * NOISE[::-1], False),
     ],
-    ids=["sums_of_two", "two_batches_in_turn", "ten_times", "batches"],
+    ids=["sums_of_two", "one_without_a_number", "two_batches_in_turn", "ten_times", "batches"],
 )
 def test_a_sum_of_two_is_larger_at_every_other_step(found, norm, loss, is_found):
     finding = found("missing_zero_grad", {"criterion_loss": loss, "gradient_norm": norm})

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import diag
-from diag.events import Optimizer
+from diag.events import Layer, Optimizer
 from tests.diag.diagnosis.conftest import NETWORK, STEPS, falling, of_classes, summary
 
 STUCK = {"criterion_loss": np.full(STEPS, 2.3)}
@@ -41,6 +41,13 @@ def test_a_signal_that_fades_over_the_layers_is_a_bad_start(found, passed_on, la
     sizes = {"activation_rms": {"0": SAME, "1": SAME * passed_on, "2": SAME}}
     finding = found("bad_initialization", {**STUCK, **weights(1.0), **sizes})
     assert (finding.layer if finding else None) == layer
+
+
+def test_a_head_may_start_at_zero_whatever_follows_it(found):
+    layers = (*NETWORK.layers, Layer("3", "LogSoftmax", (10,)))
+    sizes = {"activation_rms": {"0": SAME, "1": SAME, "2": SAME * 0.0, "3": SAME * 2.3}}
+    model = replace(NETWORK, layers=layers)
+    assert found("bad_initialization", {**STUCK, **weights(1.0), **sizes}, model=model) is None
 
 
 def test_a_log_that_begins_later_says_nothing_of_the_start(log_of):
