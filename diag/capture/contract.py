@@ -28,6 +28,31 @@ def is_uniform(vector: Any) -> bool:
     return len(vector.shape) == 1 < len(vector) and bool((vector == vector[0]).all())
 
 
+class MissedPasses:
+    """Tells, once, that an optimiser steps time and again though no backward pass was heard before.
+
+    Args:
+        tell: As `Tell`.
+        name: The watched pair's.
+    """
+
+    def __init__(self, tell: Tell, name: str) -> None:
+        self._tell = tell
+        self._subject = f"{name}.gradient_norm_before_clipping".lstrip(".")
+        self._count = 0
+
+    def note(self) -> None:
+        """It did; the first time it may have been watched in the middle of a step."""
+        self._count += 1
+        if self._count == 2:
+            self._tell(
+                "unseen",
+                self._subject,
+                "the backward pass ran in a step that is not recorded, as where another pair's optimizer moves between "
+                "it and its own; move each pair right after its backward pass, or record every step",
+            )
+
+
 class Capture(Protocol):
     """Listens to one model and its optimiser, and tells events while `listening` is true.
 

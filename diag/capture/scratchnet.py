@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 
 import scratchnet as sn
 from diag.capture import contract
-from diag.capture.contract import Closure, Hear, OptimizerState, Overhear, Signal, Tell, Work, is_uniform
+from diag.capture.contract import (
+    Closure,
+    Hear,
+    MissedPasses,
+    OptimizerState,
+    Overhear,
+    Signal,
+    Tell,
+    Work,
+    is_uniform,
+)
 from diag.events import Event, Layer, Parameter
 from scratchnet.hooks import Handle
 from scratchnet.undisturbed import undisturbed
@@ -53,6 +63,7 @@ class Capture(contract.Capture):
         self._handles: list[Handle] = []
         self._norms_before_clipping: dict[str, float] = {}
         self._is_clipped = self._has_passed = False
+        self._missed = MissedPasses(tell, name)
         self._step_handles = [
             optimizer.register_step_pre_hook(self._on_pre_step),
             optimizer.register_step_post_hook(self._on_post_step),
@@ -118,7 +129,9 @@ class Capture(contract.Capture):
                 self._handles.append(module.register_backward_hook(self._on_backward(name)))
         if self._criterion is not None:
             self._handles.append(self._criterion.register_forward_hook(self._on_criterion))
-        for parameter in self._differentiable()[-1:]:
+        asking = self._differentiable()
+        # The last takes part in every backward pass, unless its layer is not used: it has no gradient when others have.
+        for parameter in ([each for each in asking if each.grad is not None] or asking)[-1:]:
             self._handles.append(parameter.register_hook(self._on_pass))
         for name, parameter in self._parameters.items():
             self._handles.append(parameter.register_clip_hook(partial(self._on_clip, name)))
@@ -177,6 +190,8 @@ class Capture(contract.Capture):
 
     def _tell_gradients(self) -> None:
         gradients = {name: p.grad.array for name, p in self._parameters.items() if p.grad is not None}
+        if not self._has_passed:
+            self._missed.note()
         # Once somebody has clipped, the norms before stand at every step, as those after do; of a pass that was not
         # heard nobody knows them.
         if self._is_clipped and self._has_passed:
@@ -206,6 +221,9 @@ class Capture(contract.Capture):
                     np.subtract(weight, kept, out=kept)
                 self._hear(Event("update", names, self._before))
                 self._tell_unheard()
+            if not self._has_passed:
+                self._detach()
+                self._attach()
         self._has_passed = False
         self._norms_before_clipping.clear()
         self._after_step(self)

@@ -6,7 +6,7 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from diag.capture.contract import Tell
+from diag.capture.contract import MissedPasses, Tell
 from diag.capture.torch.passes import BackwardPasses
 from diag.capture.torch.tensors import shards_of
 
@@ -28,6 +28,7 @@ class Clipping:
         self._why_hidden = _why_hidden(model)
         self._passes = passes
         self._tell = tell
+        self._missed = MissedPasses(tell, name)
         self._subject = f"{name}.gradient_norm_before_clipping".lstrip(".")
         # None until a step has shown it.
         self._is_clipped: bool | None = None
@@ -61,6 +62,8 @@ class Clipping:
 
     def _notice(self, is_whole: bool) -> None:
         passes = self._passes
+        if not passes.count:
+            self._missed.note()
         if self._is_hidden or not passes.count:
             return
         why = self._why_hidden

@@ -23,7 +23,8 @@ class BackwardPasses:
     pass or another question, was a skipped step.
 
     Args:
-        parameters: Those trained; the last that asks for a gradient takes part in every backward pass.
+        parameters: Those trained; the last that asks for a gradient takes part in every backward pass, unless its
+            layer is not used: then it is the last that has got one.
         optimizer: Makes steps of them.
         tell: As `diag.capture.contract` describes it.
         work: Likewise.
@@ -78,10 +79,10 @@ class BackwardPasses:
             self._handle.remove()
             self._handle = None
         self._is_listening = value
-        # Layers may have been frozen since.
+        # Layers may have been frozen since, and one that is not used has no gradient when others have.
         asking = [parameter for parameter in self._parameters if parameter.requires_grad] if value else []
         if asking:
-            self._parameter = asking[-1]
+            self._parameter = ([each for each in asking if each.grad is not None] or asking)[-1]
             hooked: Any = self._parameter  # torch has no types for its hooks
             self._handle = hooked.register_post_accumulate_grad_hook(self._on_gradient)
 
@@ -143,6 +144,9 @@ class BackwardPasses:
             )
             with self._work("count of backward passes", self._name):
                 self._tell("accumulation", self._name, message)
+        if not self.count and self.listening:
+            # The parameter that was asked may have taken no part.
+            self.listening = True
         self._begin_anew()
 
     def _begin_anew(self) -> None:

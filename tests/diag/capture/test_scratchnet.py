@@ -313,6 +313,27 @@ def test_of_gradients_that_are_clipped_as_they_add_up_the_norm_before_the_last_t
     assert np.linalg.norm(norms) == pytest.approx(before, rel=1e-6)
 
 
+def test_a_last_layer_that_takes_no_part_does_not_hide_the_norms_before_clipping():
+    class Spare(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.spare = nn.Linear(3, 2, rng=0), nn.Linear(2, 2, rng=1)
+
+        def forward(self, x):
+            return self.used(x)
+
+    model = Spare()
+    net = model, optim.SGD(model.parameters(), lr=0.1), nn.CrossEntropyLoss()
+    heard = Heard(*net)
+    heard.capture.listening = True
+    train_and(clip, *net)
+    heard.events.clear()
+    before = train_and(clip, *net)
+    (norms,) = heard.arrays("unclipped_gradient")
+    assert np.linalg.norm(norms) == pytest.approx(before, rel=1e-6)
+    assert "gradient_norm_before_clipping" not in {subject for _, subject, _ in heard.told}
+
+
 def test_a_pass_that_was_not_heard_has_no_norms_before_clipping(net):
     heard = Heard(*net)
     heard.capture.listening = True
@@ -330,3 +351,10 @@ def test_a_pass_that_was_not_heard_has_no_norms_before_clipping(net):
     kinds = {kind for kind, _, _ in heard.events}
     assert "gradient" in kinds
     assert "unclipped_gradient" not in kinds
+    # Once may be a beginning in the middle of a step.
+    assert heard.told == []
+    for _ in range(2):
+        optimizer.step()
+    assert [(kind, subject) for kind, subject, _ in heard.told] == [
+        ("unseen", "gradient_norm_before_clipping")
+    ]

@@ -177,6 +177,19 @@ def test_two_networks_that_train_each_other_are_both_recorded(log_of):
     assert told(log, "skipped_step") == []
 
 
+@pytest.mark.parametrize(("every", "names"), [(1, {"first", "second"}), (2, {"first"})])
+def test_a_pass_that_lies_in_a_step_that_is_not_recorded_is_told_to_be_unseen(log_of, every, names):
+    log = log_of(traps.moved_together, every=every)
+    assert {name for name in ("first", "second") if f"{name}.gradient_norm_before_clipping" in log} == names
+    unseen = [subject for _, subject, _ in told(log, "unseen")]
+    assert unseen == [f"{name}.gradient_norm_before_clipping" for name in {"second"} - names]
+
+
+def test_a_last_layer_that_takes_no_part_does_not_hide_the_norm_before_clipping(log_of):
+    norms = log_of(traps.unused_and_clipped).series("gradient_norm_before_clipping").values[:, 0]
+    assert (norms[1:] > 0.5).all()
+
+
 def test_each_group_has_its_learning_rate_and_the_schedule_shows(log_of):
     log = log_of(traps.groups)
     assert np.allclose(log.series("learning_rate").values[:, 0], [0.1, 0.05, 0.025, 0.0125])

@@ -202,6 +202,36 @@ def gan(watch):
     return [generator, critic]
 
 
+def moved_together(watch):
+    """Two models whose optimisers move one after the other, after both backward passes."""
+    models = [mlp(), mlp()]
+    optimizers = [sgd(model) for model in models]
+    for name, model, optimizer in zip(("first", "second"), models, optimizers, strict=True):
+        watch(model, optimizer, name=name)
+    for _ in range(6):
+        for model, optimizer in zip(models, optimizers, strict=True):
+            optimizer.zero_grad()
+            (100 * nn.functional.cross_entropy(model(X), Y)).backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+        for optimizer in optimizers:
+            optimizer.step()
+    return models
+
+
+def unused_and_clipped(watch):
+    """The last layer takes no part."""
+    torch.manual_seed(0)
+    model = Parts(lambda self, x: self.used(x), used=nn.Linear(6, 3), spare=nn.Linear(3, 3)).double()
+    optimizer = sgd(model)
+    watch(model, optimizer)
+    for _ in range(4):
+        optimizer.zero_grad()
+        (100 * nn.functional.cross_entropy(model(X), Y)).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+        optimizer.step()
+    return [model]
+
+
 def groups(watch):
     model = mlp()
     optimizer = torch.optim.AdamW(
@@ -306,6 +336,8 @@ LOOPS = [
     lbfgs,
     sgd_closure,
     gan,
+    moved_together,
+    unused_and_clipped,
     groups,
     late_group,
     frozen_and_unused,
