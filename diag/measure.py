@@ -276,17 +276,16 @@ def _over_depth(places: Mapping[Column, int], layers: Iterable[Layer]) -> Iterat
     starts = [0, *accumulate(map(len, parts.values()))][:-1]
     side_by_side, every = list(chain.from_iterable(parts.values())), list(norms.values())
 
-    def of_layers(numbers: Numbers) -> Numbers:
-        return combined_norms(numbers[side_by_side], starts)
+    def of_layers(numbers: Numbers) -> Iterable[Any]:
+        found = combined_norms(numbers[side_by_side], starts)
+        return found if len(found) == 1 else np.append(found, probes.gradient_norm_ratio(found))
 
     if parts:
-        yield _Task(tuple(Column("gradient_norm", layer, "layers") for layer in parts), of_layers)
+        ratio = _cells("network", "", "gradient_norm_ratio") if len(parts) > 1 else ()
+        yield _Task((*(Column("gradient_norm", layer, "layers") for layer in parts), *ratio), of_layers)
     if norms:
         total = _cells("network", "", "gradient_norm")
         yield _Task(total, lambda numbers: [probes.combined_norm(numbers[every])])
-    if len(parts) > 1:
-        ratio = _cells("network", "", "gradient_norm_ratio")
-        yield _Task(ratio, lambda numbers: [probes.gradient_norm_ratio(of_layers(numbers))])
 
 
 def _of_parameters(places: Mapping[Column, int], name: str) -> dict[str, int]:
