@@ -25,6 +25,7 @@ from benchmarks.faults.operators import DOSES, OPERATORS, Operator
 from benchmarks.faults.program import Program
 from benchmarks.faults.rivals import PROBES, RIVALS, alarms
 from benchmarks.faults.training import Result, train
+from diag.diagnosis import FAILED
 
 # Pieces between two writings of the results.
 AT_A_TIME = 32
@@ -193,9 +194,14 @@ def recorded(program: Program, seed: int) -> tuple[dict[str, Any], Result]:
 
 def judged(log: diag.Log) -> dict[str, Any]:
     """The findings, causes first, each rival's alarms, and what a detector of another kind could learn from."""
+    diagnosis = diag.diagnose(log)
+    # Warnings are not heard here, and a rule that failed must not pass for one that keeps silent.
+    failed = {rule: why for rule, why in diagnosis.not_assessed.items() if why.startswith(FAILED)}
+    if failed:
+        raise RuntimeError(f"judged needs rules that work, got {failed}")
     findings = [
         {"rule": finding.rule, "severity": finding.severity, "layer": finding.layer}
-        for finding in diag.diagnose(log).findings
+        for finding in diagnosis.findings
     ]
     return {
         "findings": findings,

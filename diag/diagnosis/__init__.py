@@ -1,5 +1,6 @@
 """From a log to a diagnosis: rules by subject, their findings, and what caused what."""
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -85,6 +86,8 @@ RULES: tuple[Rule, ...] = tuple(
 """The rules that come with diag, by subject."""
 
 LEAST_STEPS = 5
+# How it is told that nothing is lacking in the log, but something wrong with the rule.
+FAILED = "the rule itself failed"
 
 
 def diagnose(
@@ -135,6 +138,10 @@ def _judge_pair(
             findings += _findings(each, pair, replaced.get(each.id, {}))
         except NotAssessableError as reason:
             not_assessed[prefix + each.id] = str(reason)
+        except Exception as error:  # noqa: BLE001 - what fails in one rule must not cost what the others find
+            why = f"{type(error).__name__}: {error}"
+            not_assessed[prefix + each.id] = f"{FAILED}: {why}"
+            warnings.warn(f"the rule {each.id} failed: {why}; the others go on without it", stacklevel=3)
     return tuple(_as_told(finding, pair) for finding in in_causal_order(findings, pair))
 
 

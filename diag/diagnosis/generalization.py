@@ -35,6 +35,8 @@ def overfitting(
     step = int(validation.steps[best])
     if not outcome.final < outcome.around(step):
         return
+    with np.errstate(divide="ignore"):
+        times = float(final / values[best])
     yield Finding(
         rule="overfitting",
         severity=_severity(log, values, final, grave),
@@ -42,7 +44,7 @@ def overfitting(
         onset_step=step,
         evidence=Evidence(
             series=validation.name,
-            value=final / values[best],
+            value=times,
             band=f"at most {1 + largest_rise:g} times its best",
             readings=len(values) - 1 - best,
             last_healthy_step=step,

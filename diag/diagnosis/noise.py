@@ -66,7 +66,8 @@ def wasteful_batch(log: Log, *, largest_multiple: float) -> Iterator[Finding]:
     # Noise grows as a training goes on: a batch is wasted where it is so through half of it at least.
     if spell is None or spell.readings < len(steps) / 2:
         return
-    value = batch / float(np.median(scale[spell.start :]))
+    # Where no noise was measured at all, it is below that of one example.
+    value = batch / max(float(np.median(scale[spell.start :])), 1.0)
     yield Finding(
         rule="wasteful_batch",
         severity="note",

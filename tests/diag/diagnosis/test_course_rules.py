@@ -106,6 +106,12 @@ def test_a_validation_loss_that_climbs_while_training_falls(found, losses, accur
         assert finding.onset_step == finding.evidence.last_healthy_step
 
 
+def test_a_validation_loss_may_have_been_zero(found):
+    assert (
+        found("overfitting", LEARNS, scalars=validated([2.0, 1.0, 0.0, *RISES[3:]])).evidence.value == np.inf
+    )
+
+
 def test_a_validation_loss_that_climbs_with_the_training_loss_is_something_else(found):
     series = {"criterion_loss": np.r_[falling(20), np.full(40, 3.0)]}
     assert found("overfitting", series, scalars=validated(RISES)) is None

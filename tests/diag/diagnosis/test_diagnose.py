@@ -48,6 +48,18 @@ def test_a_run_of_three_steps_is_too_short_to_judge(write):
     assert diagnosis.not_assessed["slow_convergence"] == "the log has 3 recorded steps, fewer than 5"
 
 
+def test_a_rule_that_fails_is_told_and_costs_nothing_that_others_find(write):
+    @rule("criterion_loss")
+    def mistaken(_log):
+        raise ZeroDivisionError("float division by zero")
+
+    log = write(criterion_loss=np.full(60, 2.3))
+    with pytest.warns(UserWarning, match="the rule mistaken failed: ZeroDivisionError: float division"):
+        diagnosis = diag.diagnose(log, [mistaken])
+    assert diagnosis.not_assessed["mistaken"].startswith("the rule itself failed: ZeroDivisionError")
+    assert {finding.rule for finding in diagnosis.findings} == {"slow_convergence"}
+
+
 def test_causes_come_first_then_outcomes_then_notes(write):
     given = [
         finding("remark", 0, severity="note"),

@@ -229,8 +229,8 @@ class TestNoise:
 
     @pytest.mark.parametrize(
         ("scale", "is_found"),
-        [(20, True), (200, False), ([20, 20, 20, 20, 200, 200], False)],
-        ids=["wasted", "used", "wasted_at_first"],
+        [(20, True), (200, False), ([20, 20, 20, 20, 200, 200], False), (0, True)],
+        ids=["wasted", "used", "wasted_at_first", "no_noise_at_all"],
     )
     def test_a_batch_far_above_the_noise_scale_is_worth_knowing(self, found, scale, is_found):
         finding = found("wasteful_batch", self.series(scale, 512, LEARNS))
