@@ -29,7 +29,7 @@ def is_uniform(vector: Any) -> bool:
 
 
 class MissedPasses:
-    """Tells, once, that an optimiser steps time and again though no backward pass was heard before.
+    """Tells, once, that an optimiser steps time after time though no backward pass was heard before.
 
     Args:
         tell: As `Tell`.
@@ -39,17 +39,17 @@ class MissedPasses:
     def __init__(self, tell: Tell, name: str) -> None:
         self._tell = tell
         self._subject = f"{name}.gradient_norm_before_clipping".lstrip(".")
-        self._count = 0
+        self._in_a_row = 0
 
-    def note(self) -> None:
-        """It did; the first time it may have been watched in the middle of a step."""
-        self._count += 1
-        if self._count == 2:
+    def note(self, *, has_passed: bool) -> None:
+        """An optimiser steps; at first it may be in the middle of a step, or which layers are idle is yet to show."""
+        self._in_a_row = 0 if has_passed else self._in_a_row + 1
+        if self._in_a_row == 3:
             self._tell(
                 "unseen",
                 self._subject,
-                "the backward pass ran in a step that is not recorded, as where another pair's optimizer moves between "
-                "it and its own; move each pair right after its backward pass, or record every step",
+                "no backward pass was heard before the optimizer's step: gradients were set by hand, or it ran in a "
+                "step that is not recorded, as another pair's optimizer moves between it and its own (every=1 helps)",
             )
 
 

@@ -64,6 +64,7 @@ class Capture(contract.Capture):
         self._norms_before_clipping: dict[str, float] = {}
         self._is_clipped = self._has_passed = False
         self._missed = MissedPasses(tell, name)
+        self._idle: set[int] = set()
         self._step_handles = [
             optimizer.register_step_pre_hook(self._on_pre_step),
             optimizer.register_step_post_hook(self._on_post_step),
@@ -129,12 +130,22 @@ class Capture(contract.Capture):
                 self._handles.append(module.register_backward_hook(self._on_backward(name)))
         if self._criterion is not None:
             self._handles.append(self._criterion.register_forward_hook(self._on_criterion))
-        asking = self._differentiable()
-        # The last takes part in every backward pass, unless its layer is not used: it has no gradient when others have.
-        for parameter in ([each for each in asking if each.grad is not None] or asking)[-1:]:
-            self._handles.append(parameter.register_hook(self._on_pass))
+        self._listen_for_passes()
         for name, parameter in self._parameters.items():
             self._handles.append(parameter.register_clip_hook(partial(self._on_clip, name)))
+
+    def _listen_for_passes(self) -> None:
+        # The last takes part in every backward pass, unless its layer is not used.
+        asking = [parameter for parameter in self._differentiable() if id(parameter) not in self._idle]
+        for parameter in asking[-1:]:
+            self._handles.append(parameter.register_hook(self._on_pass))
+
+    def _leave_out_the_idle(self) -> None:
+        """No pass was heard: the parameter that was asked may have taken no part, which shows by its gradient."""
+        asking = self._differentiable()
+        if any(parameter.grad is not None for parameter in asking):
+            self._idle |= {id(parameter) for parameter in asking if parameter.grad is None}
+            self._listen_for_passes()
 
     def _detach(self) -> None:
         while self._handles:
@@ -190,8 +201,7 @@ class Capture(contract.Capture):
 
     def _tell_gradients(self) -> None:
         gradients = {name: p.grad.array for name, p in self._parameters.items() if p.grad is not None}
-        if not self._has_passed:
-            self._missed.note()
+        self._missed.note(has_passed=self._has_passed)
         # Once somebody has clipped, the norms before stand at every step, as those after do; of a pass that was not
         # heard nobody knows them.
         if self._is_clipped and self._has_passed:
@@ -221,9 +231,8 @@ class Capture(contract.Capture):
                     np.subtract(weight, kept, out=kept)
                 self._hear(Event("update", names, self._before))
                 self._tell_unheard()
-            if not self._has_passed:
-                self._detach()
-                self._attach()
+                if not self._has_passed:
+                    self._leave_out_the_idle()
         self._has_passed = False
         self._norms_before_clipping.clear()
         self._after_step(self)

@@ -24,8 +24,11 @@ def vanishing_gradients(
     ratio = log.series("gradient_norm_ratio").at(layers.steps)[:, 0]
     onset, bound = begins_to_last((ratio < least_ratio) & (first < least_norm), least=5), least_ratio
     left = training_left(log)
-    if onset is None and left is not None and left > most_left and _has_matrix(log, layers.columns[0]):
-        # With a tenth some networks make do; those that do not are told.
+    first_matrix = next((name for name in layers.columns if _has_matrix(log, name)), None)
+    if onset is None and left is not None and left > most_left and first_matrix is not None:
+        # With a twelfth some networks make do; those that do not are told.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = layers.column(first_matrix) / layers.values[:, -1]
         is_faint = ratio < faint_ratio
         onset, bound = (int(np.argmax(is_faint)) if is_faint.mean() > 0.5 else None), faint_ratio
     if onset is None:

@@ -299,14 +299,15 @@ def typical_update_ratio(log: Log) -> tuple[NDArray[np.int64], NDArray[np.float6
 
 
 def _leaps(log: Log, steps: NDArray[np.int64]) -> NDArray[np.float64]:
-    """By which factor the learning rate rose at each step over the recorded step before."""
+    """By which factor the learning rate rose at each step over the recorded step before; 1 while it warms up."""
     leaps = np.ones(len(steps))
     if "learning_rate" in log:
         rate = log.series("learning_rate").at(steps)[:, 0]
         positive = rate[:-1] > 0
         leaps[1:][positive] = rate[1:][positive] / rate[:-1][positive]
         # The first steps of a warm-up differ by whole multiples, and there is nothing yet to lose.
-        leaps[: max(len(steps) // 20, 3)] = 1.0
+        leaps[1:][np.logical_and.accumulate(np.diff(rate) > 0)] = 1.0
+        leaps[:2] = 1.0
     return leaps
 
 

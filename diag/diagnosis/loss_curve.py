@@ -70,7 +70,7 @@ def _jumps(log: Log, largest: float, most: float) -> Finding | None:
     values = validation.values[start:, 0] / guess
     turns = turning_points(values, largest) if np.isfinite(values).all() else []
     # What a schedule has quietened by the end has done no harm.
-    if len(turns) <= most or turns[-1] < len(values) / 2:
+    if len(turns) <= most or not turning_points(values[len(values) // 2 :], largest):
         return None
     onset = start + turns[0]
     return Finding(

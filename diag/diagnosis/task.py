@@ -195,11 +195,17 @@ def shortfall(log: Log) -> float | None:
 
 
 def errors_left(log: Log) -> float | None:
-    """Share of a guess's errors that a classifier still makes on the validation set; None where none are logged."""
-    classes, accuracy = class_count(log), validation_of(log, ACCURACIES)
-    if classes is None or accuracy is None or not len(accuracy.values):
+    """Share of a guess's errors that a classifier makes in the end on the validation set.
+
+    None where no accuracy from 0 to 1 is logged, or hardly ever. A guess names the more frequent of two classes, and
+    one of several.
+    """
+    accuracy, classes = validation_of(log, ACCURACIES), class_count(log) or (2 if is_binary(log) else None)
+    if classes is None or accuracy is None or len(accuracy.values) < 3 or accuracy.values.max() > 1:
         return None
-    return (1 - final_of(accuracy)) / (1 - 1 / classes)
+    share = float(np.nanmean(column(log, "target_mean"))) if classes == 2 else 1 / classes
+    chance = max(share, 1 - share) if classes == 2 else share
+    return (1 - final_of(accuracy)) / (1 - chance) if chance < 1 else None
 
 
 def does_well(log: Log) -> bool:
@@ -207,8 +213,9 @@ def does_well(log: Log) -> bool:
 
     A classifier that is sure of itself has a high loss on the few examples that it gets wrong.
     """
-    left = errors_left(log)
-    return not is_short(log) if left is None else left <= 0.1
+    errors, loss = errors_left(log), shortfall(log)
+    left = loss if errors is None else errors
+    return left is not None and 0 <= left <= 0.1 and not is_impaired(log)
 
 
 def names_many_right(log: Log) -> bool:

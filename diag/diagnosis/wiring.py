@@ -177,7 +177,7 @@ def missing_zero_grad(
     if found is None:
         return
     value, band, readings, text = found
-    # A sum is a mistake whatever comes of it.
+    # A sum that shows as one is a mistake whatever comes of it.
     severity = max(severity_of(log), "warning", key=SEVERITIES.index)
     yield Finding(
         rule="missing_zero_grad",

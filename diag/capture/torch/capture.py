@@ -94,7 +94,6 @@ class Capture(contract.Capture):
         self._types = []
 
     def _count_passes(self) -> BackwardPasses | None:
-        # The last layer takes part in every backward pass.
         candidates = [parameter for parameter in self._trained.values() if parameter.requires_grad]
         if not candidates:
             return None

@@ -62,9 +62,10 @@ class Clipping:
 
     def _notice(self, is_whole: bool) -> None:
         passes = self._passes
+        if self._is_hidden:
+            return
+        self._missed.note(has_passed=passes.count > 0)
         if not passes.count:
-            self._missed.note()
-        if self._is_hidden or not passes.count:
             return
         why = self._why_hidden
         if not is_whole:

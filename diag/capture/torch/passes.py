@@ -24,7 +24,7 @@ class BackwardPasses:
 
     Args:
         parameters: Those trained; the last that asks for a gradient takes part in every backward pass, unless its
-            layer is not used: then it is the last that has got one.
+            layer is not used: that shows at the first step, and it is left out.
         optimizer: Makes steps of them.
         tell: As `diag.capture.contract` describes it.
         work: Likewise.
@@ -79,10 +79,10 @@ class BackwardPasses:
             self._handle.remove()
             self._handle = None
         self._is_listening = value
-        # Layers may have been frozen since, and one that is not used has no gradient when others have.
+        # Layers may have been frozen since.
         asking = [parameter for parameter in self._parameters if parameter.requires_grad] if value else []
         if asking:
-            self._parameter = ([each for each in asking if each.grad is not None] or asking)[-1]
+            self._parameter = asking[-1]
             hooked: Any = self._parameter  # torch has no types for its hooks
             self._handle = hooked.register_post_accumulate_grad_hook(self._on_gradient)
 
@@ -144,10 +144,17 @@ class BackwardPasses:
             )
             with self._work("count of backward passes", self._name):
                 self._tell("accumulation", self._name, message)
-        if not self.count and self.listening:
-            # The parameter that was asked may have taken no part.
-            self.listening = True
+        if self.listening and not self.count:
+            with self._work("count of backward passes", self._name):
+                self._leave_out_the_idle()
         self._begin_anew()
+
+    def _leave_out_the_idle(self) -> None:
+        """No pass was heard: the parameter that was asked may have taken no part, its layer being unused."""
+        taking_part = [parameter for parameter in self._parameters if parameter.grad is not None]
+        if taking_part:
+            self._parameters = taking_part
+            self.listening = True
 
     def _begin_anew(self) -> None:
         self.count, self.scale, self._was_asked = 0, None, False

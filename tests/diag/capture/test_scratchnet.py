@@ -353,7 +353,7 @@ def test_a_pass_that_was_not_heard_has_no_norms_before_clipping(net):
     assert "unclipped_gradient" not in kinds
     # Once may be a beginning in the middle of a step.
     assert heard.told == []
-    for _ in range(2):
+    for _ in range(3):
         optimizer.step()
     assert [(kind, subject) for kind, subject, _ in heard.told] == [
         ("unseen", "gradient_norm_before_clipping")

@@ -190,6 +190,13 @@ def test_a_last_layer_that_takes_no_part_does_not_hide_the_norm_before_clipping(
     assert (norms[1:] > 0.5).all()
 
 
+def test_layers_that_take_turns_do_not_hide_it_either(log_of):
+    log = log_of(traps.heads_in_turn)
+    norms = log.series("gradient_norm_before_clipping")
+    assert (norms.values[norms.steps >= 3, 0] > 0.5).all()
+    assert "gradient_norm_before_clipping" not in {subject for _, subject, _ in told(log, "unseen")}
+
+
 def test_each_group_has_its_learning_rate_and_the_schedule_shows(log_of):
     log = log_of(traps.groups)
     assert np.allclose(log.series("learning_rate").values[:, 0], [0.1, 0.05, 0.025, 0.0125])

@@ -208,7 +208,7 @@ def moved_together(watch):
     optimizers = [sgd(model) for model in models]
     for name, model, optimizer in zip(("first", "second"), models, optimizers, strict=True):
         watch(model, optimizer, name=name)
-    for _ in range(6):
+    for _ in range(8):
         for model, optimizer in zip(models, optimizers, strict=True):
             optimizer.zero_grad()
             (100 * nn.functional.cross_entropy(model(X), Y)).backward()
@@ -225,6 +225,26 @@ def unused_and_clipped(watch):
     optimizer = sgd(model)
     watch(model, optimizer)
     for _ in range(4):
+        optimizer.zero_grad()
+        (100 * nn.functional.cross_entropy(model(X), Y)).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+        optimizer.step()
+    return [model]
+
+
+def heads_in_turn(watch):
+    """Two heads of which each step uses one."""
+    torch.manual_seed(0)
+    model = Parts(
+        lambda self, x: (self.one if self.turn else self.other)(self.trunk(x)),
+        trunk=nn.Linear(6, 4),
+        one=nn.Linear(4, 3),
+        other=nn.Linear(4, 3),
+    ).double()
+    optimizer = sgd(model)
+    watch(model, optimizer)
+    for step in range(6):
+        model.turn = step % 2
         optimizer.zero_grad()
         (100 * nn.functional.cross_entropy(model(X), Y)).backward()
         nn.utils.clip_grad_norm_(model.parameters(), 0.5)
@@ -338,6 +358,7 @@ LOOPS = [
     gan,
     moved_together,
     unused_and_clipped,
+    heads_in_turn,
     groups,
     late_group,
     frozen_and_unused,

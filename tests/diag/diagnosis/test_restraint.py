@@ -12,6 +12,7 @@ GUESS = np.log(10)
 LONG = 400
 NOISE = np.exp(np.random.default_rng(0).normal(0, 0.3, STEPS))
 VALIDATIONS = range(4, STEPS, 5)
+BINARY = Model((Layer("0", "Linear", (1,), ("0.weight",)),), (Parameter("0.weight", "0", (1, 4)),))
 
 
 def validated(losses, accuracy=None):
@@ -34,6 +35,33 @@ def test_a_classifier_does_well_by_its_accuracy_and_others_by_their_loss(log_of,
     log = log_of({"criterion_loss": falling(), **of_classes(10)}, scalars=validated(loss, accuracy))
     assert does_well(log) == expected
     assert errors_left(log) == (None if accuracy is None else pytest.approx((1 - accuracy) / 0.9))
+
+
+def test_what_is_no_accuracy_or_tells_too_little_acquits_nobody(log_of):
+    loss = {"criterion_loss": falling(end=1.0), **of_classes(10)}
+    for scalars in (validated(0.5, 95.0), {20: {"val_accuracy": 0.99}}):
+        log = log_of(loss, scalars=scalars)
+        assert errors_left(log) is None
+        assert not does_well(log)
+    # It has learned nothing, whatever the accuracy was.
+    assert not does_well(
+        log_of({"criterion_loss": SAME * 2.3, **of_classes(10)}, scalars=validated(0.5, 0.99))
+    )
+
+
+def test_of_two_classes_a_guess_names_the_more_frequent(log_of):
+    targets = {
+        "target_min": SAME * 0,
+        "target_max": SAME,
+        "target_mean": SAME * 0.1,
+        "target_std": SAME * 0.3,
+    }
+    log = log_of({"criterion_loss": falling(), **targets}, scalars=validated(0.5, 0.9), model=BINARY)
+    assert errors_left(log) == pytest.approx(1.0)
+
+
+def test_a_loss_below_zero_is_not_known_to_be_good(log_of):
+    assert not does_well(log_of({"criterion_loss": np.linspace(1.2, -0.1, STEPS)}))
 
 
 @pytest.mark.parametrize(("end", "severity"), [(0.02, "note"), (1.0, "warning")])
@@ -94,8 +122,12 @@ def test_who_names_most_classes_right_does_not_underfit(found, accuracy, severit
 
 @pytest.mark.parametrize(
     ("losses", "is_found"),
-    [([0.3, 0.6, 0.3, 0.6, 0.3, 0.6, 0.3, 0.6], True), ([0.6, 0.3, 0.6, 0.3, 0.3, 0.29, 0.28, 0.28], False)],
-    ids=["to_the_end", "quietened"],
+    [
+        ([0.3, 0.6, 0.3, 0.6, 0.3, 0.6, 0.3, 0.6], True),
+        ([0.6, 0.3, 0.6, 0.3, 0.31, 0.32, 0.33, 0.55], True),
+        ([0.6, 0.3, 0.6, 0.3, 0.3, 0.29, 0.28, 0.28], False),
+    ],
+    ids=["to_the_end", "once_more_in_the_end", "quietened"],
 )
 def test_jumps_that_a_schedule_has_quietened_have_done_no_harm(found, losses, is_found):
     series = {"criterion_loss": falling(), **of_classes(10)}
@@ -118,7 +150,9 @@ def test_a_schedule_that_ends_at_nothing_is_judged_by_its_longer_steps(found, sc
     assert (found("learning_rate_too_low", series) is not None) == is_found
 
 
-@pytest.mark.parametrize(("at", "is_found"), [(1, False), (30, True)], ids=["warm_up", "later"])
+@pytest.mark.parametrize(
+    ("at", "is_found"), [(1, False), (2, True), (30, True)], ids=["warm_up", "soon", "later"]
+)
 def test_the_first_steps_of_a_warm_up_are_no_leap(found, at, is_found):
     series = {
         "criterion_loss": falling(start=GUESS, end=0.5 * GUESS),
@@ -144,6 +178,18 @@ def test_a_normalisation_in_front_has_a_small_gradient_in_health(found):
     assert found("vanishing_gradients", {**series, **norms}, model=model) is None
 
 
+def test_a_normalisation_in_front_hides_no_faint_matrix(found):
+    layers = (
+        Layer("0", "BatchNorm1d", (4,), ("0.weight",)),
+        *NETWORK.layers[1:],
+        Layer("3", "Linear", (10,), ("3.w",)),
+    )
+    parameters = Parameter("0.weight", "0", (4,)), *NETWORK.parameters[2:], Parameter("3.w", "3", (10, 10))
+    series = {"criterion_loss": falling(start=GUESS, end=0.6 * GUESS), **of_classes(10)}
+    norms = {"gradient_norm": {"0": SAME, "2": SAME * 0.01, "3": SAME}, "gradient_norm_ratio": SAME}
+    assert found("vanishing_gradients", {**series, **norms}, model=Model(layers, parameters)) is not None
+
+
 @pytest.mark.parametrize(("end", "severity"), [(0.3, "note"), (1.0, "fault")])
 def test_weights_that_grow_are_no_fault_while_something_is_learned(found, end, severity):
     loss = np.r_[falling(40, start=GUESS, end=end * GUESS), np.full(STEPS - 40, end * GUESS)]
@@ -151,6 +197,15 @@ def test_weights_that_grow_are_no_fault_while_something_is_learned(found, end, s
     assert (
         severity_of(found("weight_blow_up", {"criterion_loss": loss, **of_classes(10), **norms})) == severity
     )
+
+
+def test_a_sum_that_is_begun_anew_is_worth_a_warning_though_all_is_learned(found):
+    odd = np.arange(STEPS) % 2
+    series = {
+        "criterion_loss": falling(end=0.05) * NOISE[::-1],
+        "gradient_norm": (1 + 0.6 * odd) * (1 + NOISE / 50),
+    }
+    assert severity_of(found("missing_zero_grad", series)) == "warning"
 
 
 @pytest.mark.parametrize(("end", "severity"), [(0.05, None), (0.5, "warning")])
