@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import diag
+
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
 SAYS = {
     "character_model": "bits a character",
@@ -38,6 +40,15 @@ def test_the_measurements_of_the_readme_are_as_it_says(tmp_path):
     dead, slope = run(of_the_readme("Measure by hand", tmp_path), tmp_path).splitlines()
     assert float(dead) == 0.0
     assert slope.startswith("NormSlope(slope=np.float64(2.30258")
+
+
+def test_the_training_of_the_readme_is_recorded_with_all_its_looks(tmp_path):
+    run(of_the_readme("Record a training", tmp_path), tmp_path)
+    log = diag.Log(tmp_path / "runs" / "mlp")
+    assert log.state == "closed"
+    assert {"dead_unit_rate", "top_eigenvalues", "activation_effective_rank", "gradient_noise_scale"} <= {
+        name for names in log.names.values() for name in names
+    }
 
 
 def of_the_readme(section, folder):

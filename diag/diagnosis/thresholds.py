@@ -25,7 +25,7 @@ THRESHOLDS: Mapping[str, Mapping[str, Threshold]] = {
     "dead_units": {
         "most_dead": Threshold(0.5, f"{SAGEMAKER}, DeadRelu: more than half of a layer"),
         "all_dead": Threshold(0.99, f"{OURS}; nothing passes such a layer"),
-        "most_left": Threshold(0.3, f"{OURS}; in losses of a guess; what is left of a layer may do"),
+        "most_left": Threshold(0.3, f"{OURS}; in losses of a guess, on either set; half a layer may do"),
     },
     "saturated_units": {
         "most_saturated": Threshold(0.5, f"{SAGEMAKER}, SaturatedActivation: more than half of a layer"),
