@@ -38,7 +38,7 @@ def is_healthy(program: Program, result: Result) -> bool:
 
 def draw(half: Half, index: int, attempt: int) -> Program:
     """A program of the half, the same for the same numbers."""
-    rng = np.random.default_rng((SEEDS[half].draw, HALVES.index(half), index, attempt))
+    rng = np.random.default_rng((SEEDS[half].healthy, HALVES.index(half), index, attempt))
     families = FAMILIES[half]
     program = families[index % len(families)]
     framework = FRAMEWORKS[index // len(families) % 2]

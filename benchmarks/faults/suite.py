@@ -107,7 +107,7 @@ def mutants(half: Half, size: Size) -> Iterator[tuple[str, str, int]]:
     for position, operator in enumerate(OPERATORS):
         if position % size.operators:
             continue
-        rng = np.random.default_rng((SEEDS[half].draw, HALVES.index(half), position))
+        rng = np.random.default_rng((SEEDS[half].mutants, HALVES.index(half), position))
         order = _dealt(operator, candidates, rng)
         for dose in DOSES:
             for index in islice(order, size.mutants):

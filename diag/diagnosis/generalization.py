@@ -19,7 +19,7 @@ LEAST_EVALUATIONS = 6
 
 @rule(LOSSES, VALIDATION_LOSSES)
 def overfitting(
-    log: Log, *, largest_rise: float, least_rise: float, least_after: float, grave: float
+    log: Log, *, largest_rise: float, least_rise: float, least_after: float
 ) -> Iterator[Finding]:
     """A validation loss that has passed its best and climbs, while the training loss goes on falling."""
     outcome, validation = Outcome.of(log), validation_of(log, VALIDATION_LOSSES)
@@ -39,7 +39,7 @@ def overfitting(
         times = float(final / values[best])
     yield Finding(
         rule="overfitting",
-        severity=_severity(log, values, final, grave),
+        severity=_severity(log, values, final),
         layer=None,
         onset_step=step,
         evidence=Evidence(
@@ -66,14 +66,12 @@ def _has_risen(values: NDArray[np.float64], best: int, final: float, least: floa
     return bool(final - values[best] > max(least, 3 * flicker))
 
 
-def _severity(log: Log, values: NDArray[np.float64], final: float, grave: float) -> Severity:
+def _severity(log: Log, values: NDArray[np.float64], final: float) -> Severity:
     accuracy = validation_of(log, ACCURACIES)
     if accuracy is not None and len(accuracy.steps) >= 3:
         # A classifier may grow too sure of itself, and still name as many classes right as ever.
         lost = float(np.max(accuracy.values) - final_of(accuracy))
-        if lost <= max(0.02, 9 * one_example(accuracy.values)) and final <= grave * (
-            guess_loss(log) or np.inf
-        ):
+        if lost <= max(0.02, 9 * one_example(accuracy.values)):
             return "note"
     return "fault" if final > values[0] else "warning"
 

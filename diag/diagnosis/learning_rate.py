@@ -32,9 +32,11 @@ def learning_rate_too_high(
         return
     # A rate that leaps while it warms up moves little.
     leaps = np.where(ratio >= least_leap_ratio, _leaps(log, steps), 1.0)
-    found = _too_long(outcome, steps, ratio, leaps, largest_ratio, largest_leap)
-    if found is None and not does_well(log):
-        found = _too_sharp(log, outcome, largest_sharpness)
+    found = None
+    # What has done well in the end has not been hurt.
+    if not does_well(log):
+        found = _too_long(outcome, steps, ratio, leaps, largest_ratio, largest_leap)
+        found = found or _too_sharp(log, outcome, largest_sharpness)
     if found is None:
         leapt = _leapt(log, steps, ratio, leaps, largest_leap)
         yield from leapt or _diverged(log, outcome) or _merely_high(steps, ratio, largest_ratio)

@@ -8,7 +8,7 @@ from diag.diagnosis.findings import Evidence, Finding
 from diag.diagnosis.outcome import LOSSES, Outcome
 from diag.diagnosis.persistence import last_healthy
 from diag.diagnosis.rules import rule
-from diag.diagnosis.task import is_short
+from diag.diagnosis.task import guess_loss, is_short
 from diag.diagnosis.validation import VALIDATION_LOSSES, validation_of
 from diag.log import Log
 
@@ -25,6 +25,10 @@ def slow_convergence(log: Log, *, least_progress: float) -> Iterator[Finding]:
         or len(outcome.loss) < LEAST_READINGS
         or not outcome.has_learned_little(least_progress)
     ):
+        return
+    guess = guess_loss(log)
+    # A first loss may be low by chance: who ends far below a guess has learned.
+    if guess is not None and outcome.final < 0.8 * guess and outcome.best_progress <= least_progress:
         return
     best = outcome.best
     has_fallen = outcome.best_progress > least_progress

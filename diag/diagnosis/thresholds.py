@@ -141,7 +141,6 @@ THRESHOLDS: Mapping[str, Mapping[str, Threshold]] = {
     "overfitting": {
         "largest_rise": Threshold(0.15, f"{OURS}; {SAGEMAKER}, Overfit, has 0.1"),
         "least_rise": Threshold(0.1, f"{OURS}; in losses of a guess"),
-        "grave": Threshold(1.0, f"{OURS}; in losses of a guess"),
         "least_after": Threshold(3, OURS),
     },
     "underfitting": {
