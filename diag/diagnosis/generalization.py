@@ -18,9 +18,7 @@ LEAST_EVALUATIONS = 6
 
 
 @rule(LOSSES, VALIDATION_LOSSES)
-def overfitting(
-    log: Log, *, largest_rise: float, least_rise: float, least_after: float
-) -> Iterator[Finding]:
+def overfitting(log: Log, *, largest_rise: float, least_rise: float, least_after: float) -> Iterator[Finding]:
     """A validation loss that has passed its best and climbs, while the training loss goes on falling."""
     outcome, validation = Outcome.of(log), validation_of(log, VALIDATION_LOSSES)
     if outcome is None or validation is None or len(validation.steps) < LEAST_EVALUATIONS:

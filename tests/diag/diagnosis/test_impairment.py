@@ -239,14 +239,14 @@ def test_a_tenth_of_the_gradient_is_too_little_where_much_is_left(found, ratio, 
         assert (finding.severity, finding.layer, finding.onset_step) == ("warning", "0", 0)
 
 
-@pytest.mark.parametrize(("end", "severity"), [(1.2, "warning"), (0.8, "note")])
-def test_overfitting_that_keeps_the_accuracy_matters_where_the_loss_is_above_that_of_a_guess(
-    found, end, severity
-):
-    losses = GUESS * np.r_[1.5, 0.5, 0.2, np.linspace(0.25, end, 9)]
+@pytest.mark.parametrize(
+    ("accuracies", "severity"), [(np.full(12, 0.8), "note"), (np.linspace(0.8, 0.6, 12), "warning")]
+)
+def test_overfitting_matters_where_it_costs_accuracy(found, accuracies, severity):
+    losses = GUESS * np.r_[1.5, 0.5, 0.2, np.linspace(0.25, 1.2, 9)]
     scalars = {
-        step: {"val_loss": loss, "val_accuracy": 0.8}
-        for step, loss in zip(range(4, STEPS, 5), losses, strict=True)
+        step: {"val_loss": loss, "val_accuracy": accuracy}
+        for step, loss, accuracy in zip(range(4, STEPS, 5), losses, accuracies, strict=True)
     }
     finding = found(
         "overfitting", {"criterion_loss": falling(start=GUESS), **of_classes(10)}, scalars=scalars

@@ -95,6 +95,23 @@ def test_curvature_beyond_the_threshold_convicts_a_rate_only_where_many_are_wron
     assert severity_of(finding) == severity
 
 
+@pytest.mark.parametrize(("accuracy", "severity"), [(0.95, None), (0.7, "fault")])
+def test_a_long_step_convicts_a_rate_only_where_many_are_wrong(found, accuracy, severity):
+    series = {
+        "criterion_loss": np.r_[falling(30, end=0.5), np.full(STEPS - 30, 1.0)],
+        "update_ratio": {"0.weight": np.where(np.arange(STEPS) == 29, 0.3, 2e-3)},
+        **of_classes(10),
+    }
+    finding = found("learning_rate_too_high", series, scalars=validated(0.3, accuracy))
+    assert severity_of(finding) == severity
+
+
+@pytest.mark.parametrize(("level", "severity"), [(0.5, None), (1.0, "warning")])
+def test_a_first_loss_that_is_low_by_chance_is_no_sign_that_nothing_is_learned(found, level, severity):
+    series = {"criterion_loss": SAME * level * GUESS, **of_classes(10)}
+    assert severity_of(found("slow_convergence", series)) == severity
+
+
 @pytest.mark.parametrize(("left", "severity"), [(0.2, "note"), (0.5, "warning")])
 def test_half_a_layer_may_do(found, left, severity):
     series = {
