@@ -152,5 +152,5 @@ def main(folder: Path, rank: int, world_size: int, *scenarios: str) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])
-    # All is done and written. At the interpreter's exit a thread of gloo's that is left now and then aborts the process.
+    # All is done and written; at the interpreter's exit a thread of gloo's now and then aborts the process.
     os._exit(0)
