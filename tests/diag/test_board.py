@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -377,6 +378,10 @@ def server(request, tmp_path_factory) -> Iterator[SimpleNamespace]:
             yield SimpleNamespace(url=re.search(r"http://\S+", banner)[0])  # type: ignore[index]
         finally:
             process.terminate()
+            # Once in a while it does not go.
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=20)
+            process.kill()
 
 
 class TestServer:
