@@ -143,8 +143,9 @@ class Capture(contract.Capture):
     def _leave_out_the_idle(self) -> None:
         """No pass was heard: the parameter that was asked may have taken no part, which shows by its gradient."""
         asking = self._differentiable()
-        if any(parameter.grad is not None for parameter in asking):
-            self._idle |= {id(parameter) for parameter in asking if parameter.grad is None}
+        idle = {id(parameter) for parameter in asking if parameter.grad is None} - self._idle
+        if idle and any(parameter.grad is not None for parameter in asking):
+            self._idle |= idle
             self._listen_for_passes()
 
     def _detach(self) -> None:

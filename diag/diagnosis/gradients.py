@@ -24,11 +24,13 @@ def vanishing_gradients(
     ratio = log.series("gradient_norm_ratio").at(layers.steps)[:, 0]
     onset, bound = begins_to_last((ratio < least_ratio) & (first < least_norm), least=5), least_ratio
     left = training_left(log)
-    first_matrix = next((name for name in layers.columns if _has_matrix(log, name)), None)
+    name = layers.columns[0]
+    first_matrix = next((each for each in layers.columns if _has_matrix(log, each)), None)
     if onset is None and left is not None and left > most_left and first_matrix is not None:
+        name = first_matrix
         # With a twelfth some networks make do; those that do not are told.
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = layers.column(first_matrix) / layers.values[:, -1]
+            ratio = layers.column(name) / layers.values[:, -1]
         is_faint = ratio < faint_ratio
         onset, bound = (int(np.argmax(is_faint)) if is_faint.mean() > 0.5 else None), faint_ratio
     if onset is None:
@@ -38,7 +40,7 @@ def vanishing_gradients(
     yield Finding(
         rule="vanishing_gradients",
         severity=severity_of(log, step),
-        layer=layers.columns[0],
+        layer=name,
         onset_step=step,
         evidence=Evidence(
             series="gradient_norm_ratio",
@@ -47,7 +49,7 @@ def vanishing_gradients(
             readings=int(np.count_nonzero(ratio[onset:] < bound)),
             last_healthy_step=last_healthy(layers.steps, onset),
             text=(
-                f"From step {step} on the gradient of the first layer {layers.columns[0]!r} is {value:.2g} times "
+                f"From step {step} on the gradient of the first layer {name!r} is {value:.2g} times "
                 f"that of the last, {layers.columns[-1]!r}."
             ),
         ),

@@ -203,8 +203,8 @@ def errors_left(log: Log) -> float | None:
     accuracy, classes = validation_of(log, ACCURACIES), class_count(log) or (2 if is_binary(log) else None)
     if classes is None or accuracy is None or len(accuracy.values) < 3 or accuracy.values.max() > 1:
         return None
-    share = float(np.nanmean(column(log, "target_mean"))) if classes == 2 else 1 / classes
-    chance = max(share, 1 - share) if classes == 2 else share
+    share = float(np.nanmean(column(log, "target_mean")))
+    chance = max(share, 1 - share) if classes == 2 else 1 / classes
     return (1 - final_of(accuracy)) / (1 - chance) if chance < 1 else None
 
 

@@ -140,11 +140,10 @@ def test_who_names_most_classes_right_does_not_underfit(found, accuracy, severit
 @pytest.mark.parametrize(
     ("losses", "is_found"),
     [
-        ([0.3, 0.6, 0.3, 0.6, 0.3, 0.6, 0.3, 0.6], True),
         ([0.6, 0.3, 0.6, 0.3, 0.31, 0.32, 0.33, 0.55], True),
         ([0.6, 0.3, 0.6, 0.3, 0.3, 0.29, 0.28, 0.28], False),
     ],
-    ids=["to_the_end", "once_more_in_the_end", "quietened"],
+    ids=["once_more_in_the_end", "quietened"],
 )
 def test_jumps_that_a_schedule_has_quietened_have_done_no_harm(found, losses, is_found):
     series = {"criterion_loss": falling(), **of_classes(10)}
@@ -204,7 +203,7 @@ def test_a_normalisation_in_front_hides_no_faint_matrix(found):
     parameters = Parameter("0.weight", "0", (4,)), *NETWORK.parameters[2:], Parameter("3.w", "3", (10, 10))
     series = {"criterion_loss": falling(start=GUESS, end=0.6 * GUESS), **of_classes(10)}
     norms = {"gradient_norm": {"0": SAME, "2": SAME * 0.01, "3": SAME}, "gradient_norm_ratio": SAME}
-    assert found("vanishing_gradients", {**series, **norms}, model=Model(layers, parameters)) is not None
+    assert found("vanishing_gradients", {**series, **norms}, model=Model(layers, parameters)).layer == "2"
 
 
 @pytest.mark.parametrize(("end", "severity"), [(0.3, "note"), (1.0, "fault")])
