@@ -334,6 +334,16 @@ def test_a_last_layer_that_takes_no_part_does_not_hide_the_norms_before_clipping
     assert "gradient_norm_before_clipping" not in {subject for _, subject, _ in heard.told}
 
 
+def test_gradients_that_are_set_by_hand_pile_up_no_hooks(net):
+    heard = Heard(*net)
+    heard.capture.listening = True
+    train(*net)
+    handles = len(heard.capture._handles)
+    for _ in range(3):
+        net[1].step()
+    assert len(heard.capture._handles) == handles
+
+
 def test_a_pass_that_was_not_heard_has_no_norms_before_clipping(net):
     heard = Heard(*net)
     heard.capture.listening = True
