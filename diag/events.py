@@ -24,7 +24,6 @@ EventKind = Literal[
     "weight",
     "gradient",
     "unclipped_gradient",
-    "update",
     "moved_weight",
 ]
 
@@ -33,9 +32,9 @@ class Event(NamedTuple):
     """Something that the model did; whoever hears it may read the array during the call, not keep it.
 
     A forward or backward event has one subject (a layer, or ``""`` for the network) and one array. An
-    optimiser's ``weight`` (before the step), ``gradient``, ``update`` and ``moved_weight`` (after the step)
-    events carry a tuple of parameter names and a list of arrays beside it, so that norms of a whole step can
-    be taken in one call; a parameter without a gradient is left out.
+    optimiser's ``weight`` (before the step), ``gradient`` and ``moved_weight`` (after the step) events carry a
+    tuple of parameter names and a list of arrays beside it, so that norms of a whole step can be taken in one
+    call; a parameter without a gradient is left out. One and the same list, lent again, holds the same arrays.
     """
 
     kind: EventKind

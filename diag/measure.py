@@ -13,12 +13,8 @@ from diag.events import Axis, Column, Columns, Event, Layer, Readings
 from probes import Probe
 from probes.arrays import readable
 from probes.checksum import checksum
-from probes.fused import (
-    combined_norms,
-    moments,
-    norms_and_non_finite_counts,
-    norms_one_by_one,
-)
+from probes.fused import combined_norms, moments, norms_and_non_finite_counts
+from probes.updates import Updates
 
 # Calls a function of one argument for a named piece of work, and gives None where it fails.
 Attempt = Callable[[str, str, Callable[[Any], Any], Any], Any]
@@ -28,23 +24,16 @@ Numbers = NDArray[np.float64]
 RECTIFYING = frozenset({"ReLU", "ReLU6"})
 LIMITS: Mapping[str, tuple[float, float]] = {"Sigmoid": (0.0, 1.0), "Tanh": (-1.0, 1.0)}
 
-# What is measured of every parameter, event by event.
-_OF_PARAMETERS: Mapping[str, tuple[tuple[str, ...], Callable[[Any], Iterable[Any]]]] = {
-    "gradient": (("gradient_norm", "gradient_non_finite_count"), norms_and_non_finite_counts),
-    "weight": (("weight_norm",), norms_one_by_one),
-    "update": (("update_norm",), norms_one_by_one),
-}
-
-# What the user's own probes may eat: one array for each layer, or one for each parameter.
+# What the user's own probes may eat: one array for each layer, or one for each parameter, in the events of the kind.
 LAYER_EVENTS = ("activation", "output_gradient")
-PARAMETER_EVENTS = ("weight", "gradient", "update")
+PARAMETER_EVENTS = {"weight": "weight", "gradient": "gradient", "update": "moved_weight"}
 
 
 def recordable(function: Callable[..., Any]) -> Probe:
     """The probe that a function of the user's was made into.
 
     Raises:
-        ValueError: If it eats what no event carries.
+        ValueError: If it eats nothing that can be had.
     """
     probe = probes.probe_of(function)
     if probe.eats not in (*LAYER_EVENTS, *PARAMETER_EVENTS):
@@ -70,8 +59,8 @@ class Measure:
     """Hears the events of a step and turns them into readings.
 
     Nothing of an event is kept but numbers, which stay in the library and on the device of the arrays
-    until `take` brings them over in one transfer. What to measure of an event, and what follows from a
-    step's numbers, is worked out the first time and then only done.
+    until `take` brings them over in one transfer; and of the weights a copy until they have moved. What to measure
+    of an event, and what follows from a step's numbers, is worked out the first time and then only done.
 
     Args:
         own: Probes of the user's, each of which eats one array.
@@ -90,6 +79,7 @@ class Measure:
         self._omit = frozenset(omit)
         self._attempt = attempt
         self._prefix = prefix
+        self._updates = Updates()
         self._layers: dict[str, Layer] = {}
         self._order: dict[str, int] = {}
         self._tasks: dict[tuple[str, str | tuple[str, ...]], tuple[_Task, ...]] = {}
@@ -148,19 +138,24 @@ class Measure:
         if kind == "unclipped_gradient":
             yield _Task(_cells("network", "", "gradient_norm_before_clipping"), _norm_of_all)
             return
-        standard = _OF_PARAMETERS.get(kind)
-        if standard is not None:
-            of_each, function = standard
-            yield _Task(
-                tuple(Column(each, name, "parameters") for each in of_each for name in names), function
-            )
+        of_each, function = self._standard(kind)
+        yield _Task(tuple(Column(each, name, "parameters") for each in of_each for name in names), function)
         if kind == "moved_weight" and self.has_copies:
             yield _Task(_cells("network", "", "parameter_checksum"), lambda weights: [checksum(weights)])
         for probe in self._own:
-            if probe.eats == kind:
+            if PARAMETER_EVENTS.get(str(probe.eats)) == kind:
+                choose = self._updates.update if probe.eats == "update" else _at
                 for position, name in enumerate(names):
-                    function = partial(_one_number_at, position, probe.name, probe.function)
+                    function = partial(_one_number_of, partial(choose, position), probe.name, probe.function)
                     yield _Task(_cells("parameters", name, probe.name), function, is_own=True)
+
+    def _standard(self, kind: str) -> tuple[tuple[str, ...], Callable[[Any], Iterable[Any]]]:
+        """What is measured of every parameter."""
+        if kind == "weight":
+            return ("weight_norm",), self._updates.keep
+        if kind == "gradient":
+            return ("gradient_norm", "gradient_non_finite_count"), norms_and_non_finite_counts
+        return ("update_norm",), self._updates.norms
 
     # -------------------------------------------------------------------------- after a step
 
@@ -169,6 +164,7 @@ class Measure:
         cells, self._cells = self._cells, []
         # Forgotten first: what cannot be brought over must not be taken for numbers of the next step.
         heard, self._numbers = self._numbers, []
+        self._updates.forget()
         numbers = probes.to_host(heard)
         if self._plan is None or self._plan.cells != cells:
             layers = self.in_order(self._layers.values())
@@ -252,8 +248,14 @@ def _one_number(name: str, function: Callable[[Any], Any], array: Any) -> tuple[
     return (value,)
 
 
-def _one_number_at(position: int, name: str, function: Callable[[Any], Any], arrays: Any) -> tuple[Any]:
-    return _one_number(name, function, arrays[position])
+def _at(position: int, arrays: Sequence[Any]) -> Any:
+    return arrays[position]
+
+
+def _one_number_of(
+    choose: Callable[[Any], Any], name: str, function: Callable[[Any], Any], arrays: Any
+) -> tuple[Any]:
+    return _one_number(name, function, choose(arrays))
 
 
 # -------------------------------------------------------------------------------- what follows

@@ -171,7 +171,7 @@ class Recorder:
             after_step=self._on_after_step,
             tell=self._tell_of_capture,
             work=self._guard,
-            wants=measure.wants | ({"moved_weight"} if self._world_size > 1 else set()),
+            wants=measure.wants,
         )
         measure.learn(capture.layers)
         measure.has_copies = self._has_copies(capture)

@@ -4,7 +4,6 @@ No framework is imported here. `array_api_compat` finds the library of an array 
 `sys.modules` tells whether torch, with its fused norm, is loaded at all.
 """
 
-import math
 import sys
 from collections.abc import Sequence
 from itertools import chain
@@ -21,24 +20,15 @@ from array_api_compat import (
 )
 from numpy.typing import NDArray
 
+from probes.sums import norm_on_host, norms_on_host
+
 # NumPy arrays and torch tensors share no type that says what is used of them here.
 Array: TypeAlias = Any
-
-# A BLAS dot product adds float32 up in float32, which is 2 % off after 1e8 equal entries; runs of this
-# length keep it within a few units in the last place, and their sums are added up in float64.
-_RUN = 1024
 
 # Asked of every array at every recorded step, these answer sooner than the array standard's own questions.
 _OF_NUMPY = (np.ndarray, np.generic)
 _NUMBERS = (np.generic, int, float)
 _NUMBER_TYPES = {float, int, np.float64, np.float32, np.int64}
-
-# Characters of the types whose squares are added up as they are.
-FLOATS = "fd"
-_ONES = {char: np.ones(_RUN, char) for char in FLOATS}
-
-# A sum of squares below this may have lost digits to numbers too small for float32.
-_LOWEST = float(np.finfo(np.float32).tiny / np.finfo(np.float32).eps)
 
 
 def namespace_of(*arrays: Array) -> Any:
@@ -71,6 +61,11 @@ def readable(array: Array) -> Array:
         return _numpy_view(array.detach() if array.requires_grad else array)
     array = detached(array)
     return np.asarray(array) if str(device(array)) == "cpu" else array
+
+
+def are_on_host(seen: Sequence[Array]) -> bool:
+    """Whether what `readable` gave lies in host memory, all of it."""
+    return all(isinstance(array, _OF_NUMPY) for array in seen)
 
 
 def returned(result: Array, given: Array) -> Array:
@@ -115,10 +110,10 @@ def norms(arrays: Sequence[Array]) -> Array:
         )
     namespace = namespace_of(*arrays)
     if is_numpy_namespace(namespace):
-        return _norms_on_host(arrays)
+        return _on_host(arrays)
     views = [readable(array) for array in arrays]
-    if all(isinstance(view, _OF_NUMPY) for view in views):
-        return namespace.asarray(_norms_on_host(views))
+    if are_on_host(views):
+        return namespace.asarray(_on_host(views))
     return _norms_on_device(namespace, [detached(array) for array in arrays])
 
 
@@ -193,46 +188,10 @@ def _fetched(values: Sequence[Array]) -> list[NDArray[np.float64]]:
     return np.split(fetched, np.cumsum([row.shape[0] for row in rows])[:-1])
 
 
-def _norms_on_host(arrays: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
+def _on_host(arrays: Sequence[Any]) -> NDArray[np.float64]:
     """`norms` of NumPy arrays."""
     with np.errstate(all="ignore"):
-        return np.array([norm_on_host(array) for array in arrays])
-
-
-def norm_on_host(array: NDArray[Any]) -> float:
-    """`norm` of a NumPy array for callers that have silenced NumPy already."""
-    flat = flat_float(array)
-    squares = sum_of_squares_on_host(flat)
-    return math.sqrt(squares) if is_in_range(squares) else _scaled_norm(flat)
-
-
-def sum_of_squares_on_host(flat: NDArray[Any]) -> float:
-    """Sum of the squares of a 1-D NumPy array of a type in `FLOATS`, good for a norm where it `is_in_range`."""
-    whole = flat.size - flat.size % _RUN
-    if not whole:
-        return float(np.dot(flat, flat))
-    runs = flat[:whole].reshape(-1, _RUN)
-    squares = float(np.add.reduce(np.vecdot(runs, runs), dtype=np.float64))
-    if whole < flat.size:
-        rest = flat[whole:]
-        squares += float(np.dot(rest, rest))
-    return squares
-
-
-def sum_on_host(flat: NDArray[Any]) -> float:
-    """Sum of a 1-D NumPy array of a type in `FLOATS`; runs are added up in its own type unless they leave its range."""
-    whole = flat.size - flat.size % _RUN
-    if not whole:
-        return float(np.add.reduce(flat))
-    # A product with ones takes a third of the time of NumPy's own sum.
-    sums = np.vecdot(flat[:whole].reshape(-1, _RUN), _ONES[flat.dtype.char])
-    total = float(np.add.reduce(sums, dtype=np.float64)) + float(np.add.reduce(flat[whole:]))
-    return total if math.isfinite(total) else float(np.add.reduce(flat, dtype=np.float64))
-
-
-def is_in_range(squares: float) -> bool:
-    """Whether a sum of squares has neither overflowed nor lost digits to numbers too small for the type."""
-    return _LOWEST < squares < math.inf
+        return np.array(norms_on_host([np.asarray(array) for array in arrays]))
 
 
 def _numpy_view(tensor: Array) -> NDArray[Any]:
@@ -240,24 +199,6 @@ def _numpy_view(tensor: Array) -> NDArray[Any]:
         return tensor.numpy()
     except TypeError:  # NumPy has no bfloat16.
         return tensor.float().numpy()
-
-
-def flat_float(array: NDArray[Any]) -> NDArray[Any]:
-    """A NumPy array as a vector of a type in `FLOATS`, its entries in whatever order they lie."""
-    if array.dtype.char not in FLOATS:
-        array = array.astype(np.float64)
-    # "K" and not "C": a transposed view is then read as it lies, without a copy.
-    return array.ravel(order="K")
-
-
-def _scaled_norm(flat: NDArray[Any]) -> float:
-    """Norm of entries whose squares leave the range: of the entries over the largest of them."""
-    if flat.size == 0:
-        return 0.0
-    largest = abs(float(np.maximum(flat.max(), -flat.min())))
-    if largest == 0.0 or not math.isfinite(largest):
-        return largest
-    return largest * math.sqrt(sum_of_squares_on_host(np.divide(flat, largest, dtype=np.float64)))
 
 
 def _norms_on_device(namespace: Any, arrays: Sequence[Array]) -> Array:

@@ -11,15 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probes.activations import activation_mean, activation_rms, non_finite_count
-from probes.arrays import (
-    Array,
-    flat_float,
-    norm_on_host,
-    norms,
-    readable,
-    sum_on_host,
-)
+from probes.arrays import Array, are_on_host, norms, readable
 from probes.gradients import combined_norm
+from probes.sums import norms_on_host, sum_and_norm
 
 # Squares of norms within these neither overflow nor lose digits.
 _SAFE = (1e-150, 1e150)
@@ -58,29 +52,8 @@ def moments(activation: Array) -> Moments:
     seen = readable(activation)
     if not (type(seen) is np.ndarray and seen.size):
         return Moments(activation_mean(seen), activation_rms(seen), non_finite_count(seen))
-    flat = flat_float(seen)
-    size, total = norm_on_host(flat), sum_on_host(flat)
-    return Moments(total / flat.size, size / math.sqrt(flat.size), _count_behind(size, flat))
-
-
-def norms_one_by_one(arrays: Sequence[Array]) -> list[Any]:
-    """`norms`, as plain numbers where the arrays are on the host, and otherwise as one array of their library.
-
-    Args:
-        arrays: At least one array, all of one library.
-
-    Returns:
-        What `to_host` makes into the norms, in their order.
-
-    Raises:
-        ValueError: If there are no arrays.
-
-    Example:
-        >>> norms_one_by_one([np.array([3.0, 4.0]), np.array([0.0, 2.0])])
-        [5.0, 2.0]
-    """
-    seen = [readable(array) for array in arrays]
-    return list(map(norm_on_host, seen)) if _are_on_host(seen) else [norms(seen)]
+    total, size = sum_and_norm(seen)
+    return Moments(total / seen.size, size / math.sqrt(seen.size), _count_behind(size, seen))
 
 
 def norms_and_non_finite_counts(arrays: Sequence[Array]) -> list[Array]:
@@ -101,9 +74,9 @@ def norms_and_non_finite_counts(arrays: Sequence[Array]) -> list[Array]:
         [5.0, 2.0, 0, 0]
     """
     seen = [readable(array) for array in arrays]
-    if not _are_on_host(seen):
+    if not _are_some_on_host(seen):
         return [norms(seen), *(non_finite_count(array) for array in seen)]
-    sizes = list(map(norm_on_host, seen))
+    sizes = norms_on_host(seen)
     return [*sizes, *map(_count_behind, sizes, seen)]
 
 
@@ -126,8 +99,9 @@ def combined_norms(norms: NDArray[np.float64], starts: Sequence[int]) -> NDArray
     return np.array([combined_norm(group) for group in np.split(norms, starts[1:])])
 
 
-def _are_on_host(arrays: Sequence[Array]) -> bool:
-    return bool(arrays) and all(isinstance(array, np.ndarray) for array in arrays)
+def _are_some_on_host(seen: Sequence[Array]) -> bool:
+    # None at all are for `norms` to refuse.
+    return bool(seen) and are_on_host(seen)
 
 
 def _count_behind(size: float, array: Any) -> Any:

@@ -7,16 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from probes.arrays import (
-    Array,
-    flat_float,
-    namespace_of,
-    norm_on_host,
-    readable,
-    returned,
-    sum_on_host,
-    widest_float,
-)
+from probes.arrays import Array, namespace_of, readable, returned, widest_float
+from probes.sums import flat_float, norm_on_host, sum_and_norm
 
 
 class Summary(NamedTuple):
@@ -64,16 +56,16 @@ def _on_host(array: NDArray[Any]) -> Iterator[Any]:
     dtype = array.dtype if array.dtype.kind == "f" else np.dtype(np.float64)
     flat = flat_float(array)
     with np.errstate(all="ignore"):
-        mean = sum_on_host(flat) / flat.size
-        numbers = mean, _spread(flat, mean), np.minimum.reduce(flat), np.maximum.reduce(flat)
+        total, size = sum_and_norm(flat)
+        mean, rms = total / flat.size, size / math.sqrt(flat.size)
+        numbers = mean, _spread(flat, mean, rms), np.minimum.reduce(flat), np.maximum.reduce(flat)
         return map(dtype.type, numbers)
 
 
-def _spread(flat: NDArray[Any], mean: float) -> float:
-    """The standard deviation; from the norm of the array where that is safe, for it lays nothing down."""
-    size = norm_on_host(flat) / math.sqrt(flat.size)
+def _spread(flat: NDArray[Any], mean: float, rms: float) -> float:
+    """The standard deviation; from the root mean square where that is safe, for it lays nothing down."""
     # Products and not powers: a power that overflows is an error in Python, and no infinity.
-    variance = size * size - mean * mean
+    variance = rms * rms - mean * mean
     if mean * mean < variance < math.inf:
         # Little cancels between the two: as many digits are left as the mean has.
         return math.sqrt(variance)

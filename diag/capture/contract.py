@@ -56,14 +56,14 @@ class MissedPasses:
 class Capture(Protocol):
     """Listens to one model and its optimiser, and tells events while `listening` is true.
 
-    A recorded step tells, in this order: ``activation`` of each layer as it runs, ``input`` of the
-    network, ``prediction``, ``target`` and ``loss`` where a criterion is watched, ``weight`` and ``gradient``
-    before the optimiser moves and ``update`` after it. Who wants them is also told ``output_gradient`` in the
-    backward pass, and ``moved_weight`` before ``update``. ``before_step`` and ``after_step`` are
-    signalled at every step, recorded or not. An evaluation between steps is not told. An optimiser that
-    computes the gradient itself, from a closure, tells ``gradient`` after it has moved. ``gradient``
-    is what the optimiser gets; where gradients were clipped, ``unclipped_gradient`` goes before it, with one
-    array, the norm that each had before: the gradients themselves are gone when it shows that they were clipped.
+    A recorded step tells, in this order: ``activation`` of each layer as it runs, ``input`` of the network,
+    ``prediction``, ``target`` and ``loss`` where a criterion is watched, ``weight`` and ``gradient`` before the
+    optimiser moves and ``moved_weight`` after it. Who wants it is also told ``output_gradient`` in the backward
+    pass. ``before_step`` and ``after_step`` are signalled at every step, recorded or not. An evaluation between
+    steps is not told. An optimiser that computes the gradient itself, from a closure, tells ``gradient`` after it
+    has moved. ``gradient`` is what the optimiser gets; where gradients were clipped, ``unclipped_gradient`` goes
+    before it, with one array, the norm that each had before: the gradients themselves are gone when it shows that
+    they were clipped.
 
     What cannot be heard is told as a happening of the kind ``unseen``: the name of a layer and the reason,
     or no name where nothing of the forward pass was heard.

@@ -59,7 +59,7 @@ class Capture(contract.Capture):
         self._modules = _layer_modules(model, name)
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._parameters = _moved_parameters(model, optimizer, name)
-        self._before = [np.empty_like(parameter.array) for parameter in self._parameters.values()]
+        self._names = tuple(self._parameters)
         self._handles: list[Handle] = []
         self._norms_before_clipping: dict[str, float] = {}
         self._is_clipped = self._has_passed = False
@@ -195,9 +195,7 @@ class Capture(contract.Capture):
         if not self._listening:
             return
         with self._work("capture of the optimiser's step", self.name):
-            for kept, weight in zip(self._before, self._weights(), strict=True):
-                np.copyto(kept, weight)
-            self._hear(Event("weight", tuple(self._parameters), self._before))
+            self._hear(Event("weight", self._names, self._weights()))
             self._tell_gradients()
 
     def _tell_gradients(self) -> None:
@@ -225,12 +223,7 @@ class Capture(contract.Capture):
     def _on_post_step(self, _optimizer: sn.optim.Optimizer) -> None:
         if self._listening:
             with self._work("capture of the optimiser's step", self.name):
-                names, weights = tuple(self._parameters), self._weights()
-                if "moved_weight" in self._wants:
-                    self._hear(Event("moved_weight", names, weights))
-                for kept, weight in zip(self._before, weights, strict=True):
-                    np.subtract(weight, kept, out=kept)
-                self._hear(Event("update", names, self._before))
+                self._hear(Event("moved_weight", self._names, self._weights()))
                 self._tell_unheard()
                 if not self._has_passed:
                     self._leave_out_the_idle()

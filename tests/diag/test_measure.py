@@ -76,7 +76,7 @@ def test_a_step_of_the_optimiser_gives_norms_ratios_and_depth(rng):
     measure = make()
     measure.hear(Event("gradient", names, gradients))
     measure.hear(Event("weight", names, weights))
-    measure.hear(Event("update", names, updates))
+    measure.hear(Event("moved_weight", names, [w + u for w, u in zip(weights, updates, strict=True)]))
     found = taken(measure)
     norm = np.linalg.norm
     for name, w, g in zip(names, weights, gradients, strict=True):
@@ -103,8 +103,18 @@ def test_depth_is_the_order_of_execution_not_of_declaration():
 def test_a_weight_of_zero_has_no_update_ratio_rather_than_an_infinite_one():
     measure = make()
     measure.hear(Event("weight", ("fc1.bias",), [np.zeros(4)]))
-    measure.hear(Event("update", ("fc1.bias",), [np.ones(4)]))
-    assert np.isnan(taken(measure)["parameters", "update_ratio", "fc1.bias"])
+    measure.hear(Event("moved_weight", ("fc1.bias",), [np.ones(4)]))
+    found = taken(measure)
+    assert found["parameters", "update_norm", "fc1.bias"] == 2.0
+    assert np.isnan(found["parameters", "update_ratio", "fc1.bias"])
+
+
+def test_weights_that_were_not_heard_before_a_step_have_no_update():
+    measure = make()
+    measure.hear(Event("weight", ("fc1.bias",), [np.zeros(4)]))
+    measure.take()
+    measure.hear(Event("moved_weight", ("fc1.bias",), [np.ones(4)]))
+    assert np.isnan(taken(measure)["parameters", "update_norm", "fc1.bias"])
 
 
 def test_gradients_that_are_not_finite_are_counted_where_they_are():
@@ -140,7 +150,7 @@ def test_what_is_omitted_is_neither_measured_nor_read(monkeypatch):
     measure = make(omit=("activation_mean", "update_ratio"))
     measure.hear(Event("activation", "fc1", np.ones((2, 4))))
     measure.hear(Event("weight", ("fc1.bias",), [np.ones(4)]))
-    measure.hear(Event("update", ("fc1.bias",), [np.ones(4)]))
+    measure.hear(Event("moved_weight", ("fc1.bias",), [np.ones(4)]))
     assert {name for _, name, _ in taken(measure)}.isdisjoint({"activation_mean", "update_ratio"})
 
 

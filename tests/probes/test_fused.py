@@ -11,7 +11,6 @@ from probes.fused import (
     combined_norms,
     moments,
     norms_and_non_finite_counts,
-    norms_one_by_one,
 )
 
 # Whoever calls these has silenced NumPy.
@@ -78,31 +77,3 @@ def test_norms_of_groups_are_those_of_each_group(groups):
     starts = np.cumsum([0, *map(len, groups[:-1])]).tolist()
     expected = [float(probes.combined_norm(np.array(group))) for group in groups]
     np.testing.assert_allclose(combined_norms(norms, starts), expected, rtol=1e-12)
-
-
-ARRAYS_OF_ALL_KINDS = {
-    "one piece": lambda rng: rng.standard_normal((30, 40)),
-    "several pieces, and a rest": lambda rng: rng.standard_normal(200_001),
-    "single precision": lambda rng: rng.standard_normal((300, 300)).astype(np.float32),
-    "transposed": lambda rng: rng.standard_normal((300, 301)).T,
-    "squares beyond the range": lambda rng: rng.standard_normal(50) * 1e200,
-    "nothing": lambda _: np.empty((0, 3)),
-    "integers": lambda rng: rng.integers(0, 9, 7),
-    "not finite": lambda _: np.array([1.0, np.inf, np.nan]),
-}
-
-
-@pytest.mark.parametrize("make", ARRAYS_OF_ALL_KINDS.values(), ids=ARRAYS_OF_ALL_KINDS)
-def test_norms_one_by_one_are_norms(make, in_library):
-    array = make(np.random.default_rng(0))
-    found = norms_one_by_one([in_library(array), in_library(array[:2])])
-    expected = [float(probes.norm(array)), float(probes.norm(array[:2]))]
-    np.testing.assert_allclose(probes.to_host(found), expected, rtol=1e-12)
-
-
-def test_norms_one_by_one_off_the_host_are_the_same(monkeypatch):
-    torch = pytest.importorskip("torch")
-    monkeypatch.setattr("probes.fused.readable", lambda tensor: tensor)
-    parts = list(torch.arange(12.0).split([5, 7]))
-    found = probes.to_host(norms_one_by_one(parts))
-    np.testing.assert_allclose(found, [float(part.norm()) for part in parts], rtol=1e-6)

@@ -16,7 +16,7 @@ from diag.capture.torch.curvature import Product, alone, gradients, make_hvp
 from diag.capture.torch.ears import CriterionEar, EntranceEar, Hearing, LayerEar, NetworkEar, Remark
 from diag.capture.torch.overhearing import overhear
 from diag.capture.torch.passes import BackwardPasses
-from diag.capture.torch.tensors import first_tensor, lent, on_this_rank, shards_of
+from diag.capture.torch.tensors import first_tensor, is_plain, lent, shards_of
 from diag.events import Event, EventKind, Layer, Parameter
 
 
@@ -58,10 +58,9 @@ class Capture(contract.Capture):
         self._owned = layers.owned_parameters(self._modules)
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._trained: dict[str, nn.Parameter] = {}
-        self._before: list[torch.Tensor] = []
-        self._lent_before: list[torch.Tensor] = []
-        self._types: list[tuple[torch.dtype, torch.device]] = []
-        self._has_kept = False
+        self._names: tuple[str, ...] = ()
+        self._lent_weights: list[torch.Tensor] = []
+        self._places: list[tuple[int, int]] = []
         self._group_sizes: list[int] = []
         self._find_trained()
         self._hearing = Hearing(self, next(model.parameters()).device)
@@ -90,8 +89,9 @@ class Capture(contract.Capture):
         groups = [group["params"] for group in self._optimizer.param_groups]
         moved = {id(parameter) for group in groups for parameter in group}
         self._trained = {name: parameter for name, _, parameter in self._owned if id(parameter) in moved}
+        self._names = tuple(self._trained)
         self._group_sizes = [len(group) for group in groups]
-        self._types = []
+        self._places = []
 
     def _count_passes(self) -> BackwardPasses | None:
         candidates = [parameter for parameter in self._trained.values() if parameter.requires_grad]
@@ -262,11 +262,10 @@ class Capture(contract.Capture):
         self._before_step(self)
         if not self._listening:
             return
-        self._has_kept = False
         with self._work("capture of the optimiser's step", self.name), torch.no_grad():
-            self._keep_weights()
-            self._has_kept = True
-            self._hear(Event("weight", tuple(self._trained), self._lent_before))
+            if self._group_sizes != [len(group["params"]) for group in self._optimizer.param_groups]:
+                self._find_trained()
+            self._hear(Event("weight", self._names, self._weights()))
             if _closure(arguments, named) is None:
                 self._on_final_gradients()
 
@@ -275,36 +274,23 @@ class Capture(contract.Capture):
             with self._work("capture of the optimiser's step", self.name), torch.no_grad():
                 if _closure(arguments, named) is not None:
                     self._on_final_gradients()
-                # Where the weights before are not kept, the step has failed already.
-                if self._has_kept:
-                    self._tell_update()
-                    self._tell_unheard()
+                self._hear(Event("moved_weight", self._names, self._weights()))
+                self._tell_unheard()
         if self._passes is not None:
             self._passes.end_step()
         self._has_heard = False
         self._after_step(self)
 
-    def _tell_update(self) -> None:
-        names, weights = tuple(self._trained), self._weights()
-        if "moved_weight" in self._wants:
-            self._hear(Event("moved_weight", names, list(map(lent, weights))))
-        for kept, weight in zip(self._before, weights, strict=True):
-            torch.sub(weight, kept, out=kept)
-        self._hear(Event("update", names, self._lent_before))
-
     def _weights(self) -> list[torch.Tensor]:
-        return [on_this_rank(parameter.detach()) for parameter in self._trained.values()]
-
-    def _keep_weights(self) -> None:
-        if self._group_sizes != [len(group["params"]) for group in self._optimizer.param_groups]:
-            self._find_trained()
-        weights = self._weights()
-        types = [(weight.dtype, weight.device) for weight in weights]
-        if types != self._types:
-            # All three or none: a failure in between must not pass for weights that are kept.
-            before = [torch.empty_like(weight) for weight in weights]
-            self._before, self._lent_before, self._types = before, list(map(lent, before)), types
-        torch._foreach_copy_(self._before, weights)
+        """The weights as they are lent: the same list, as long as every parameter has its numbers in the same place."""
+        parameters = self._trained.values()
+        if not all(map(is_plain, parameters)):
+            return list(map(lent, parameters))
+        places = [(parameter.data_ptr(), parameter.numel()) for parameter in parameters]
+        if places != self._places:
+            # What is lent holds on to its numbers, so that no others can come to lie in their place.
+            self._lent_weights, self._places = list(map(lent, parameters)), places
+        return self._lent_weights
 
     def _on_backward_end(self) -> None:
         if self._clipping is not None and self._clipping.is_awaited:
@@ -312,7 +298,8 @@ class Capture(contract.Capture):
                 self._clipping.keep(self._gradients().values())
 
     def _gradients(self) -> dict[str, torch.Tensor]:
-        return {name: lent(p.grad) for name, p in self._trained.items() if p.grad is not None}
+        found = ((name, parameter.grad) for name, parameter in self._trained.items())
+        return {name: lent(gradient) for name, gradient in found if gradient is not None}
 
     def _on_final_gradients(self) -> None:
         """Gradients are as the optimiser gets them."""

@@ -21,13 +21,18 @@ def first_tensor(value: Any) -> torch.Tensor | None:
     return next((found for part in _parts(value) if (found := first_tensor(part)) is not None), None)
 
 
+def is_plain(tensor: torch.Tensor) -> bool:
+    """Whether a tensor is torch's own, and none that is spread over ranks or stands for something else."""
+    return type(tensor) in _PLAIN
+
+
 def on_this_rank(tensor: torch.Tensor) -> torch.Tensor:
     """The part of a tensor spread over ranks that lies here; of any other tensor all of it.
 
     Whatever else is computed of such a tensor may wait for the other ranks, and one of them may be gone.
     """
     # Asked for what it lacks, a tensor takes longer to answer than all else that is done to it here.
-    if type(tensor) in _PLAIN:
+    if is_plain(tensor):
         return tensor
     to_local = getattr(tensor, "to_local", None)
     return tensor if to_local is None else to_local()
@@ -41,7 +46,7 @@ def shards_of(tensor: Any) -> int:
 
 def lent(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor's numbers without its tape: what lies on this rank, and of a sparse one the rows that it has."""
-    tensor = on_this_rank(tensor.detach())
+    tensor = on_this_rank(tensor.detach() if tensor.requires_grad else tensor)
     if tensor.is_sparse:
         # Coalesced, for rows that occur twice add up to one gradient.
         tensor = tensor.coalesce().values()

@@ -33,16 +33,38 @@ def test_the_arrays_are_the_models_own_numbers():
     model = traps.mlp()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     optimizer = torch.optim.Adam(model.parameters())
-    heard = listening(model, optimizer, wants=frozenset({"moved_weight"}))
+    heard = listening(model, optimizer)
     traps.train(model, optimizer, steps=1)
-    for name, moved in zip(NAMES, heard.arrays("moved_weight"), strict=True):
-        assert torch.equal(moved, model.get_parameter(name))
-    for name, weight, gradient, update in zip(
-        NAMES, heard.arrays("weight"), heard.arrays("gradient"), heard.arrays("update"), strict=True
+    for name, weight, gradient, moved in zip(
+        NAMES, heard.arrays("weight"), heard.arrays("gradient"), heard.arrays("moved_weight"), strict=True
     ):
         assert torch.equal(weight, before[name])
         assert torch.equal(gradient, model.get_parameter(name).grad)
-        assert torch.equal(update, model.get_parameter(name).detach() - before[name])
+        assert torch.equal(moved, model.get_parameter(name))
+
+
+REPLACED = {
+    "other numbers": lambda parameter: parameter.data.clone(),
+    "fewer of the same": lambda parameter: parameter.data[:1],
+    "another type": lambda parameter: parameter.data.double(),
+}
+
+
+@pytest.mark.parametrize("replace", REPLACED.values(), ids=REPLACED)
+def test_weights_that_are_replaced_between_steps_are_heard_as_they_are_then(replace):
+    parameter = nn.Parameter(torch.tensor([1.0, 2.0]))
+    model = nn.Module()
+    model.weight = parameter
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    heard = listening(model, optimizer)
+    for step in range(3):
+        if step == 1:
+            parameter.data = replace(parameter) * (3 if step == 1 else 1)
+        parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+        assert torch.equal(heard.arrays("moved_weight")[0], parameter)
+        assert torch.equal(heard.arrays("weight")[0] - 1, parameter)
+        heard.events.clear()
 
 
 def test_while_nobody_listens_no_module_and_no_parameter_holds_a_hook_and_steps_are_still_signalled():

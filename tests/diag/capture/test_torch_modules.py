@@ -29,7 +29,7 @@ def heard_of(train):
 
     train(watch)
     events = heard[0].events
-    first = [kind for kind, _, _ in events].index("update")
+    first = [kind for kind, _, _ in events].index("moved_weight")
     return events[: first + 1]
 
 
