@@ -7,8 +7,6 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
 
 class DiagWarning(UserWarning):
     """Something that diag could not do; training is not affected."""
@@ -28,16 +26,15 @@ class Guard:
         warn: Called with what the user should read.
 
     Attributes:
-        seconds: Time spent inside, since `take_seconds` last asked.
+        depth: How many blocks are open, one within the other.
+        seconds: Time spent in the outermost, since `take_seconds` last asked.
     """
 
     def __init__(self, tell: Callable[[str, str, str], None], warn: Callable[[str], None] = warn) -> None:
         self._tell = tell
         self._warn = warn
         self._told: set[tuple[str, str]] = set()
-        self._depth = 0
-        self._start = 0.0
-        self._silence = np.errstate(all="ignore")
+        self.depth = 0
         self.seconds = 0.0
 
     def __call__(self, work: str, subject: str = "") -> "_Block":
@@ -46,33 +43,15 @@ class Guard:
 
     def attempt(self, work: str, subject: str, function: Callable[[Any], Any], argument: Any) -> Any:
         """What a function makes of its argument, within a block of its own; None where it fails."""
-        is_outermost = not self._depth
-        if is_outermost:
-            self.enter()
+        if not self.depth:
+            with _Block(self, work, subject):
+                return function(argument)
+            return None
         try:
             return function(argument)
         except Exception as error:  # noqa: BLE001 - whatever error it is, it must not stop the training
             self.report(work, subject, error)
             return None
-        finally:
-            if is_outermost:
-                self.leave()
-
-    def enter(self) -> None:
-        """Begins a block; only the outermost counts time and silences NumPy."""
-        if not self._depth:
-            # What a network overflows or divides by zero is a finding, not a warning out of NumPy.
-            self._silence = np.errstate(all="ignore")
-            self._silence.__enter__()
-            self._start = time.perf_counter()
-        self._depth += 1
-
-    def leave(self) -> None:
-        """Ends a block."""
-        self._depth -= 1
-        if not self._depth:
-            self.seconds += time.perf_counter() - self._start
-            self._silence.__exit__(None, None, None)
 
     def report(self, work: str, subject: str, error: Exception) -> None:
         """Tells of a failure, the first time that this work fails at this subject."""
@@ -95,7 +74,7 @@ class Guard:
 class _Block:
     """One block of guarded work; a class, for it is entered hundreds of times in a step."""
 
-    __slots__ = ("_guard", "_subject", "_work")
+    __slots__ = ("_guard", "_start", "_subject", "_work")
 
     def __init__(self, guard: Guard, work: str, subject: str) -> None:
         self._guard = guard
@@ -103,14 +82,18 @@ class _Block:
         self._subject = subject
 
     def __enter__(self) -> None:
-        self._guard.enter()
+        self._guard.depth += 1
+        self._start = time.perf_counter()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        self._guard.leave()
+        guard = self._guard
+        guard.depth -= 1
+        if not guard.depth:
+            guard.seconds += time.perf_counter() - self._start
         # Whatever error it is, it must not stop the training; an interrupt by the user must.
         if isinstance(error, Exception):
-            self._guard.report(self._work, self._subject, error)
+            guard.report(self._work, self._subject, error)
             return True
         return False

@@ -241,7 +241,8 @@ def _norm_of_all(arrays: Sequence[Any]) -> list[Any]:
 
 
 def _one_number(name: str, function: Callable[[Any], Any], array: Any) -> tuple[Any]:
-    value = function(array)
+    with np.errstate(all="ignore"):
+        value = function(array)
     if value is None or np.ndim(value) != 0:
         got = "None" if value is None else f"shape {np.shape(value)}"
         raise ValueError(f"{name} needs to return one number, got {got}")
@@ -255,7 +256,9 @@ def _at(position: int, arrays: Sequence[Any]) -> Any:
 def _one_number_of(
     choose: Callable[[Any], Any], name: str, function: Callable[[Any], Any], arrays: Any
 ) -> tuple[Any]:
-    return _one_number(name, function, choose(arrays))
+    with np.errstate(all="ignore"):
+        chosen = choose(arrays)
+    return _one_number(name, function, chosen)
 
 
 # -------------------------------------------------------------------------------- what follows

@@ -329,7 +329,8 @@ class Recorder:
         if not self._watched or capture is not self._watched[0].capture:
             return
         if self._readings or self._is_recorded():
-            with self._guard("end of a step", capture.name):
+            # What a network overflows or divides by zero is a finding, not a warning out of NumPy.
+            with self._guard("end of a step", capture.name), np.errstate(all="ignore"):
                 self._end_step()
         self._step += 1
         listening = self._is_recorded()

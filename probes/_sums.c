@@ -9,6 +9,8 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <math.h>
+#include <stdint.h>
 #include <string.h>
 
 /* Compiled for several generations of processors, of which the loader takes the one that it finds. */
@@ -83,7 +85,20 @@
     }                                                                                                          \
                                                                                                                \
     FOR_EVERY_PROCESSOR                                                                                        \
-    static void mark_##REAL(const REAL *row, char *fired, Py_ssize_t units)                                    \
+    static void limits_of_##REAL(const REAL *a, Py_ssize_t size, double *least, double *largest)               \
+    {                                                                                                          \
+        REAL low = INFINITY, high = -INFINITY;                                                                 \
+        _Pragma("omp simd reduction(min : low) reduction(max : high)")                                         \
+        for (Py_ssize_t i = 0; i < size; i++) {                                                                \
+            low = a[i] < low ? a[i] : low;                                                                     \
+            high = a[i] > high ? a[i] : high;                                                                  \
+        }                                                                                                      \
+        *least = low;                                                                                          \
+        *largest = high;                                                                                       \
+    }                                                                                                          \
+                                                                                                               \
+    FOR_EVERY_PROCESSOR                                                                                        \
+    static void fire_##REAL(const REAL *row, char *fired, Py_ssize_t units)                                    \
     {                                                                                                          \
         for (Py_ssize_t unit = 0; unit < units; unit++)                                                        \
             fired[unit] |= row[unit] != 0;                                                                     \
@@ -105,7 +120,7 @@
         memset(fired, 0, units);                                                                               \
         for (; examples-- && memchr(fired, 0, units); a += units * positions) {                                \
             if (positions == 1)                                                                                \
-                mark_##REAL(a, fired, units);                                                                  \
+                fire_##REAL(a, fired, units);                                                                  \
             else                                                                                               \
                 for (Py_ssize_t unit = 0; unit < units; unit++)                                                \
                     if (!fired[unit])                                                                          \
@@ -251,33 +266,64 @@ static PyObject *moved(PyObject *Py_UNUSED(module), PyObject *arguments)
     return of_pairs(arguments, &moving);
 }
 
-static PyObject *firing(PyObject *Py_UNUSED(module), PyObject *arguments)
+static PyObject *summary(PyObject *Py_UNUSED(module), PyObject *array)
 {
-    PyObject *array, *marks, *count = NULL;
-    Py_buffer view, fired;
-    if (!PyArg_ParseTuple(arguments, "OO", &array, &marks) || !look(array, &view, 0))
+    Py_buffer view;
+    double sum, squares, least, largest;
+    if (!look(array, &view, 0))
+        return NULL;
+    if (is_single(&view)) {
+        sums_of_float(view.buf, size_of(&view), &sum, &squares);
+        limits_of_float(view.buf, size_of(&view), &least, &largest);
+    } else {
+        sums_of_double(view.buf, size_of(&view), &sum, &squares);
+        limits_of_double(view.buf, size_of(&view), &least, &largest);
+    }
+    PyBuffer_Release(&view);
+    return Py_BuildValue("(dddd)", sum, squares, least, largest);
+}
+
+/* Writes the mark for each unit that fires; how many do, or -1 with an exception. */
+static Py_ssize_t mark(const Py_buffer *view, int64_t *marks, int64_t mark)
+{
+    const Py_ssize_t examples = view->shape[0], units = view->shape[1], positions = size_of(view) / (examples * units);
+    Py_ssize_t count = 0;
+    char *fired = PyMem_Malloc(units);
+    if (fired == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    if (is_single(view))
+        firing_float(view->buf, fired, examples, units, positions);
+    else
+        firing_double(view->buf, fired, examples, units, positions);
+    for (Py_ssize_t unit = 0; unit < units; unit++) {
+        count += fired[unit];
+        marks[unit] = fired[unit] ? mark : marks[unit];
+    }
+    PyMem_Free(fired);
+    return count;
+}
+
+static PyObject *mark_firing(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    PyObject *array, *marks;
+    long long number;
+    Py_buffer view, marked;
+    Py_ssize_t count = -1;
+    if (!PyArg_ParseTuple(arguments, "OOL", &array, &marks, &number) || !look(array, &view, 0))
         return NULL;
     if (view.ndim < 2 || !PyBuffer_IsContiguous(&view, 'C') || size_of(&view) == 0) {
         PyErr_SetString(PyExc_BufferError, "needs examples, units and perhaps positions, row by row");
-    } else if (PyObject_GetBuffer(marks, &fired, PyBUF_WRITABLE) == 0) {
-        const Py_ssize_t examples = view.shape[0], units = view.shape[1];
-        const Py_ssize_t positions = size_of(&view) / (examples * units);
-        Py_ssize_t firing = 0;
-        if (fired.len != units) {
-            PyErr_SetString(PyExc_BufferError, "needs one mark for each unit");
-        } else {
-            if (is_single(&view))
-                firing_float(view.buf, fired.buf, examples, units, positions);
-            else
-                firing_double(view.buf, fired.buf, examples, units, positions);
-            for (Py_ssize_t unit = 0; unit < units; unit++)
-                firing += ((char *)fired.buf)[unit];
-            count = PyLong_FromSsize_t(firing);
-        }
-        PyBuffer_Release(&fired);
+    } else if (PyObject_GetBuffer(marks, &marked, PyBUF_WRITABLE) == 0) {
+        if (marked.len == view.shape[1] * (Py_ssize_t)sizeof(int64_t))
+            count = mark(&view, marked.buf, number);
+        else
+            PyErr_SetString(PyExc_BufferError, "needs a mark of 8 bytes for each unit");
+        PyBuffer_Release(&marked);
     }
     PyBuffer_Release(&view);
-    return count;
+    return count < 0 ? NULL : PyLong_FromSsize_t(count);
 }
 
 static PyMethodDef functions[] = {
@@ -285,7 +331,8 @@ static PyMethodDef functions[] = {
     {"sums_of_squares", sums_of_squares, METH_O, "sums_of_squares(arrays): one for each"},
     {"copied", copied, METH_VARARGS, "copied(arrays, copies): writes the copies; sums of squares"},
     {"moved", moved, METH_VARARGS, "moved(arrays, before): sums of squares of the differences"},
-    {"firing", firing, METH_VARARGS, "firing(array, marks): writes a mark for each unit; how many fire"},
+    {"summary", summary, METH_O, "summary(array): sum, sum of squares, least and largest entry"},
+    {"mark_firing", mark_firing, METH_VARARGS, "mark_firing(array, marks, mark): marks units; how many fire"},
     {NULL, NULL, 0, NULL},
 };
 

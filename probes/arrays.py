@@ -127,8 +127,7 @@ def norm(array: Array) -> Array:
     view = readable(array)
     if not isinstance(view, _OF_NUMPY):
         return norms([array])[0]
-    with np.errstate(all="ignore"):
-        return returned(np.float64(norm_on_host(np.asarray(view))), array)
+    return returned(np.float64(norm_on_host(np.asarray(view))), array)
 
 
 def to_host(values: Sequence[Array | float]) -> NDArray[np.float64]:
@@ -190,8 +189,7 @@ def _fetched(values: Sequence[Array]) -> list[NDArray[np.float64]]:
 
 def _on_host(arrays: Sequence[Any]) -> NDArray[np.float64]:
     """`norms` of NumPy arrays."""
-    with np.errstate(all="ignore"):
-        return np.array(norms_on_host([np.asarray(array) for array in arrays]))
+    return np.array(norms_on_host([np.asarray(array) for array in arrays]))
 
 
 def _numpy_view(tensor: Array) -> NDArray[Any]:

@@ -1,7 +1,4 @@
-"""Several measures in one go, for where they are taken of everything at every step: the same numbers, fewer looks.
-
-NumPy's warnings of overflow and the like are for the caller to silence, once for all of them.
-"""
+"""Several measures in one go, for where they are taken of everything at every step: the same numbers, fewer looks."""
 
 import math
 from collections.abc import Sequence

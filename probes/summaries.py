@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probes.arrays import Array, namespace_of, readable, returned, widest_float
-from probes.sums import flat_float, norm_on_host, sum_and_norm
+from probes.sums import flat_float, norm_on_host, summary_on_host
 
 
 class Summary(NamedTuple):
@@ -55,11 +55,10 @@ def _on_host(array: NDArray[Any]) -> Iterator[Any]:
     # Half precision is added up in a wider type, and given back in its own; integers are no numbers to give.
     dtype = array.dtype if array.dtype.kind == "f" else np.dtype(np.float64)
     flat = flat_float(array)
+    found = summary_on_host(flat)
+    mean, rms = found.sum / flat.size, found.norm / math.sqrt(flat.size)
     with np.errstate(all="ignore"):
-        total, size = sum_and_norm(flat)
-        mean, rms = total / flat.size, size / math.sqrt(flat.size)
-        numbers = mean, _spread(flat, mean, rms), np.minimum.reduce(flat), np.maximum.reduce(flat)
-        return map(dtype.type, numbers)
+        return map(dtype.type, (mean, _spread(flat, mean, rms), found.least, found.largest))
 
 
 def _spread(flat: NDArray[Any], mean: float, rms: float) -> float:

@@ -1,12 +1,12 @@
 """Sums over arrays in host memory: compiled where there was a compiler, and otherwise in NumPy, which takes longer.
 
-What they give differs in the last digits only. NumPy's warnings of overflow and the like are for the caller to silence.
+What they give differs in the last digits only. NumPy warns of nothing: what overflows shows in what is given.
 """
 
 import math
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,8 @@ _RUN = 1024
 _FLOATS = "fd"
 _ONES = {char: np.ones(_RUN, char) for char in _FLOATS}
 
+_SILENTLY = np.errstate(all="ignore")
+
 # A sum of squares below this may have lost digits to numbers too small for float32.
 _LOWEST = float(np.finfo(np.float32).tiny / np.finfo(np.float32).eps)
 
@@ -45,6 +47,28 @@ def sum_and_norm(array: NDArray[Any]) -> tuple[float, float]:
         flat = flat_float(array)
         total, squares = _sum(flat), _sum_of_squares(flat)
     return total, _roots([squares], lambda _: array)[0]
+
+
+class Summed(NamedTuple):
+    """What `summary_on_host` finds."""
+
+    sum: float
+    norm: float
+    least: float
+    largest: float
+
+
+def summary_on_host(array: NDArray[Any]) -> Summed:
+    """Sum, norm, least and largest entry; NaN carries through to all of them."""
+    try:
+        total, squares, least, largest = compiled.summary(array)
+    except BufferError:
+        squares = math.nan
+    if math.isnan(squares):
+        # Comparisons know nothing of NaN, and may have gone past one.
+        flat = flat_float(array)
+        return Summed(*sum_and_norm(flat), *_limits(flat))
+    return Summed(total, _roots([squares], lambda _: array)[0], least, largest)
 
 
 def norm_on_host(array: NDArray[Any]) -> float:
@@ -77,15 +101,20 @@ def norms_of_differences(arrays: list[NDArray[Any]], others: list[NDArray[Any]])
     try:
         squares = compiled.moved(arrays, others)
     except BufferError:
-        return [norm_on_host(array - other) for array, other in zip(arrays, others, strict=True)]
-    return _roots(squares, lambda place: arrays[place] - others[place])
+        return norms_on_host([_difference(*pair) for pair in zip(arrays, others, strict=True)])
+    return _roots(squares, lambda place: _difference(arrays[place], others[place]))
 
 
-def firing_on_host(activation: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which units, along the second axis, are non-zero on at least one example, at any position."""
-    fired = np.empty(activation.shape[1], np.bool_)
+def mark_firing(activation: NDArray[Any], marks: NDArray[np.int64], mark: int) -> int:
+    """Marks the units, along the second axis, that are not zero on some example at some position; how many are.
+
+    Args:
+        activation: Of at least two axes, none of them empty.
+        marks: One for each unit; those of others stay as they are.
+        mark: Written for each unit that fires.
+    """
     try:
-        compiled.firing(activation, fired)
+        return compiled.mark_firing(activation, marks, mark)
     except BufferError:
         # Comparing first and reducing booleans is the fastest way that is right for both signs: on (128, 512)
         # float32 in NumPy 18 µs, against 25 for or-ing bit patterns, 30 for `any` of the floats themselves, 45
@@ -94,7 +123,8 @@ def firing_on_host(activation: NDArray[Any]) -> NDArray[np.bool_]:
         if fired.ndim > 1:
             # Positions in a second go: over examples and positions at once NumPy takes three times as long.
             fired = np.any(fired, axis=tuple(range(1, fired.ndim)))
-    return fired
+        marks[fired] = mark
+        return int(np.count_nonzero(fired))
 
 
 def flat_float(array: NDArray[Any]) -> NDArray[Any]:
@@ -113,6 +143,12 @@ def _roots(squares: list[float], array_at: Callable[[int], NDArray[Any]]) -> lis
     ]
 
 
+@_SILENTLY
+def _difference(array: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
+    return array - other
+
+
+@_SILENTLY
 def _sum_of_squares(flat: NDArray[Any]) -> float:
     whole = flat.size - flat.size % _RUN
     if not whole:
@@ -125,6 +161,7 @@ def _sum_of_squares(flat: NDArray[Any]) -> float:
     return squares
 
 
+@_SILENTLY
 def _sum(flat: NDArray[Any]) -> float:
     """Runs are added up in their own type, unless that leaves its range."""
     whole = flat.size - flat.size % _RUN
@@ -136,6 +173,12 @@ def _sum(flat: NDArray[Any]) -> float:
     return total if math.isfinite(total) else float(np.add.reduce(flat, dtype=np.float64))
 
 
+@_SILENTLY
+def _limits(flat: NDArray[Any]) -> tuple[float, float]:
+    return float(np.minimum.reduce(flat)), float(np.maximum.reduce(flat))
+
+
+@_SILENTLY
 def _scaled_norm(flat: NDArray[Any]) -> float:
     """Norm of entries whose squares leave the range: of the entries over the largest of them."""
     if flat.size == 0:

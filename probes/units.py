@@ -5,11 +5,12 @@ from collections import deque
 from typing import NamedTuple
 
 import numpy as np
+from array_api_compat import device
 
 from probes.arrays import Array, fraction, namespace_of, readable, returned, widest_float
 from probes.catalogue import probe
 from probes.rows import check_has_units, only_if_finite
-from probes.sums import firing_on_host
+from probes.sums import mark_firing
 
 
 @probe(
@@ -140,7 +141,9 @@ class UnitActivity:
             )
         self.window = window
         self.examples = 0
+        # Kept in the library of the activations, and written as `readable` has it.
         self._last_fired: Array | None = None
+        self._marks: Array = None
 
     def add(self, activation: Array) -> Array:
         """Take in one batch, of shape ``(batch, units)`` or ``(batch, units, *space)``.
@@ -151,13 +154,20 @@ class UnitActivity:
         Raises:
             ValueError: If there is no axis of units, the batch is empty, or the number of units changes.
         """
-        fired = _firing("UnitActivity.add", activation)
-        namespace = namespace_of(fired)
+        check_has_units("UnitActivity.add", activation)
+        units = activation.shape[1]
+        seen = readable(activation)
         if self._last_fired is None:
-            self._last_fired = namespace.zeros_like(fired, dtype=namespace.int64)
-        self._check_units(fired.shape[0])
+            namespace = namespace_of(activation)
+            self._last_fired = namespace.zeros(units, dtype=namespace.int64, device=device(activation))
+            self._marks = readable(self._last_fired)
+        self._check_units(units)
         self.examples += activation.shape[0]
-        self._last_fired[fired] = self.examples
+        if isinstance(seen, np.ndarray):
+            silent = units - mark_firing(seen, self._marks, self.examples)
+            return returned(np.float64(silent / units), activation)
+        fired = _firing_off_host(seen)
+        self._marks[fired] = self.examples
         return _silent_fraction(fired)
 
     def dead_unit_rate(self) -> Array:
@@ -171,9 +181,8 @@ class UnitActivity:
             return np.float64(math.nan)
         if self.examples < self.window:
             return namespace_of(self._last_fired).asarray(math.nan, dtype=widest_float(self._last_fired))
-        namespace = namespace_of(self._last_fired)
-        silent = namespace.count_nonzero(self._last_fired <= self.examples - self.window)
-        return fraction(silent, self._last_fired.shape[0])
+        silent = namespace_of(self._marks).count_nonzero(self._marks <= self.examples - self.window)
+        return returned(fraction(silent, self._marks.shape[0]), self._last_fired)
 
     def _check_units(self, units: int) -> None:
         if self._last_fired is not None and self._last_fired.shape[0] != units:
@@ -289,10 +298,15 @@ class _Batch(NamedTuple):
 def _firing(caller: str, activation: Array) -> Array:
     check_has_units(caller, activation)
     seen = readable(activation)
-    if isinstance(seen, np.ndarray):
-        return returned(firing_on_host(seen), activation)
-    namespace = namespace_of(seen)
-    return namespace.any(seen != 0, axis=(0, *range(2, seen.ndim)))
+    if not isinstance(seen, np.ndarray):
+        return _firing_off_host(seen)
+    marks = np.zeros(seen.shape[1], np.int64)
+    mark_firing(seen, marks, 1)
+    return returned(marks > 0, activation)
+
+
+def _firing_off_host(activation: Array) -> Array:
+    return namespace_of(activation).any(activation != 0, axis=(0, *range(2, activation.ndim)))
 
 
 def _silent_fraction(firing: Array) -> Array:

@@ -5,6 +5,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
 from diag.capture import Capture
 from diag.events import Reading
 
@@ -53,7 +55,7 @@ class Regularly:
         self._last = step
         prefix = f"{self.capture.name}." if self.capture.name else ""
         readings: list[Reading] = []
-        with guard(self.look.work, self.capture.name):
+        with guard(self.look.work, self.capture.name), np.errstate(all="ignore"):
             for each in self.look.readings(self.capture):
                 is_of_network = each.axis in ("network", "curvature")
                 readings.append(each._replace(name=prefix + each.name) if is_of_network else each)

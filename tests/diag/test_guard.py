@@ -1,8 +1,8 @@
 """The guard: what goes wrong inside diag is told once and goes no further."""
 
 import warnings
+from contextlib import nullcontext
 
-import numpy as np
 import pytest
 
 from diag.guard import DiagWarning, Guard
@@ -58,10 +58,20 @@ def test_an_interrupt_by_the_user_goes_through(guard):
         raise KeyboardInterrupt
 
 
-def test_numpy_does_not_warn_inside(guard, told):
-    with guard("division"):
-        np.float64(1) / np.float64(0)
-    assert not told
+def test_what_an_attempt_makes_is_given_back_alone_and_in_a_block(guard):
+    assert guard.attempt("double", "", lambda number: 2 * number, 3) == 6
+    with guard("outer"):
+        assert guard.attempt("double", "", lambda number: 2 * number, 3) == 6
+
+
+@pytest.mark.parametrize("is_nested", [False, True], ids=["alone", "in_a_block"])
+def test_an_attempt_that_fails_is_told_and_gives_nothing(guard, told, is_nested):
+    with (
+        nullcontext() if not is_nested else guard("outer"),
+        pytest.warns(DiagWarning, match="double failed at 'fc1'"),
+    ):
+        assert guard.attempt("double", "fc1", lambda number: 2 / number, 0) is None
+    assert [words[:2] for words in told] == [("double", "fc1")]
 
 
 def test_time_is_counted_once_where_blocks_are_nested(guard):

@@ -10,10 +10,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from probes import sums as sums_module
-from probes.sums import firing_on_host, norms_of_copies, norms_of_differences, norms_on_host, sum_and_norm
-
-# Whoever calls these has silenced NumPy.
-pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
+from probes.sums import (
+    mark_firing,
+    norms_of_copies,
+    norms_of_differences,
+    norms_on_host,
+    sum_and_norm,
+    summary_on_host,
+)
 
 COMPILED = sums_module.compiled
 IS_COMPILED = not isinstance(COMPILED, sums_module._Uncompiled)
@@ -124,6 +128,8 @@ def test_what_is_not_finite_is_neither_lost_nor_invented(bad, place, dtype):
     np.testing.assert_equal([float(number) for number in sum_and_norm(array)], expected)
     np.testing.assert_equal(norms_on_host([np.ones(3, dtype), array])[1:], expected[1:])
     np.testing.assert_equal(norms_of_differences([array], [np.zeros_like(array)]), expected[1:])
+    limits = (math.nan, math.nan) if math.isnan(bad) else (min(bad, 1), max(bad, 1))
+    np.testing.assert_equal(tuple(summary_on_host(array)), (*expected, *limits))
 
 
 @given(
@@ -137,11 +143,22 @@ def test_what_is_not_finite_is_neither_lost_nor_invented(bad, place, dtype):
 def test_a_unit_fires_where_any_example_and_position_of_it_is_not_zero(activation, is_transposed):
     seen = activation.T if is_transposed else activation
     expected = [bool(seen[:, unit].any()) for unit in range(seen.shape[1])]
-    assert firing_on_host(seen).tolist() == expected
+    marks = np.arange(seen.shape[1])
+    assert mark_firing(seen, marks, 99) == sum(expected)
+    assert marks.tolist() == [99 if fires else unit for unit, fires in enumerate(expected)]
 
 
 def test_nan_fires_and_negative_zero_does_not():
-    assert firing_on_host(np.array([[math.nan, -0.0, 0.0]])).tolist() == [True, False, False]
+    marks = np.zeros(3, np.int64)
+    assert mark_firing(np.array([[math.nan, -0.0, 0.0]]), marks, 1) == 1
+    assert marks.tolist() == [1, 0, 0]
+
+
+def test_a_summary_has_the_limits_beside_the_sums(array):
+    if array.size:
+        found = summary_on_host(array)
+        assert (found.sum, found.norm) == pytest.approx(sum_and_norm(array), rel=1e-12)
+        assert (found.least, found.largest) == (array.min(), array.max())
 
 
 @pytest.mark.skipif(not IS_COMPILED, reason="no compiler")
@@ -152,9 +169,9 @@ def test_what_is_compiled_turns_away_what_it_cannot_read():
         a_part=lambda: COMPILED.sums_of_squares([array[:, ::2]]),
         too_few=lambda: COMPILED.copied([array], []),
         other_shapes=lambda: COMPILED.moved([array], [array.T]),
-        a_row=lambda: COMPILED.firing(integers.astype(float), np.empty(3, bool)),
-        no_examples=lambda: COMPILED.firing(array[:0], np.empty(3, bool)),
-        too_few_marks=lambda: COMPILED.firing(array, np.empty(2, bool)),
+        a_row=lambda: COMPILED.mark_firing(integers.astype(float), np.empty(3, int), 1),
+        no_examples=lambda: COMPILED.mark_firing(array[:0], np.empty(3, int), 1),
+        too_few_marks=lambda: COMPILED.mark_firing(array, np.empty(2, int), 1),
     )
     for name, call in vars(calls).items():
         with pytest.raises(BufferError):

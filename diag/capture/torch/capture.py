@@ -13,7 +13,7 @@ from diag.capture.contract import Closure, Hear, OptimizerState, Overhear, Signa
 from diag.capture.torch import layers
 from diag.capture.torch.clipping import Clipping
 from diag.capture.torch.curvature import Product, alone, gradients, make_hvp
-from diag.capture.torch.ears import CriterionEar, EntranceEar, Hearing, LayerEar, NetworkEar, Remark
+from diag.capture.torch.ears import CriterionEar, EntranceEar, Hearing, LayerEar, NetworkEar
 from diag.capture.torch.overhearing import overhear
 from diag.capture.torch.passes import BackwardPasses
 from diag.capture.torch.tensors import first_tensor, is_plain, lent, shards_of
@@ -221,17 +221,16 @@ class Capture(contract.Capture):
             and torch._C._current_graph_task_id() == -1
         )
 
-    def on_heard(self, remarks: Sequence[Remark]) -> None:
+    def on_heard(self, kind: EventKind, subject: str, value: Any) -> None:
         """A module ran."""
         if not self._is_heard():
             return
-        with self._work("capture of a forward pass", remarks[-1].subject):
-            for kind, subject, value in remarks:
-                tensor = first_tensor(value)
-                if tensor is not None:
-                    self._speak(kind, subject, tensor)
-                    self._await_gradient(kind, subject, tensor)
-        if remarks[-1].kind == "input":
+        with self._work("capture of a forward pass", subject):
+            tensor = first_tensor(value)
+            if tensor is not None:
+                self._speak(kind, subject, tensor)
+                self._await_gradient(kind, subject, tensor)
+        if kind == "input":
             self._is_running = False
 
     def on_heard_compiled(self, kind: EventKind, subject: str, value: torch.Tensor) -> None:
@@ -244,9 +243,10 @@ class Capture(contract.Capture):
     def _speak(self, kind: EventKind, subject: str, tensor: torch.Tensor) -> None:
         if kind == "activation":
             self._has_heard = True
-            self._shapes.setdefault(subject, tuple(tensor.shape[1:]))
+            if subject not in self._shapes:
+                self._shapes[subject] = tuple(tensor.shape[1:])
         array = lent(tensor)
-        self._hear(Event(kind, subject, array.mean() if kind == "loss" else array))
+        self._hear(Event(kind, subject, array.mean() if kind == "loss" and array.ndim else array))
 
     def _await_gradient(self, kind: EventKind, layer: str, output: Any) -> None:
         if kind == "activation" and "output_gradient" in self._wants and output.requires_grad:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, Protocol, cast
 from weakref import WeakValueDictionary, ref
 
 import torch
@@ -19,22 +19,14 @@ from diag.capture.torch.tensors import first_tensor
 from diag.events import EventKind
 
 
-class Remark(NamedTuple):
-    """Something that a module let hear: an event whose tensor is still among what else it gave."""
-
-    kind: EventKind
-    subject: str
-    value: Any
-
-
 class Listener(Protocol):
     """Who is told what the ears hear."""
 
     def on_enter(self) -> None:
         """The network is about to run."""
 
-    def on_heard(self, remarks: Sequence[Remark]) -> None:
-        """A module ran."""
+    def on_heard(self, kind: EventKind, subject: str, value: Any) -> None:
+        """A module ran; its tensor is still among what else it gave."""
 
     def on_heard_compiled(self, kind: EventKind, subject: str, value: torch.Tensor) -> None:
         """A module ran in compiled code."""
@@ -86,17 +78,16 @@ class Hearing:
         self._listener = ref(listener)
         _LISTENERS[self.number] = listener
 
-    def tell(self, remarks: Sequence[Remark]) -> None:
+    def tell(self, kind: EventKind, subject: str, value: Any) -> None:
         """Passes on what was heard; called while compiling, it sees to it that the graph does."""
         if not torch.compiler.is_compiling():
             listener = self._listener()
             if listener is not None and not _IS_UNHEARD.get():
-                listener.on_heard(remarks)
+                listener.on_heard(kind, subject, value)
         elif torch.is_grad_enabled():
-            for kind, subject, value in remarks:
-                tensor = first_tensor(value)
-                if tensor is not None:
-                    _hear(tensor.detach(), self.token, self.number, kind, subject)
+            tensor = first_tensor(value)
+            if tensor is not None:
+                _hear(tensor.detach(), self.token, self.number, kind, subject)
 
     def enter(self) -> None:
         """Passes on that the network is about to run."""
@@ -131,7 +122,8 @@ class LayerEar(_Ear):
 
     def __call__(self, _module: nn.Module, _inputs: tuple[Any, ...], output: Any) -> None:
         """See the class."""
-        self.hearing.tell([Remark("activation", name, output) for name in self.names])
+        for name in self.names:
+            self.hearing.tell("activation", name, output)
 
 
 class EntranceEar(_Ear):
@@ -149,7 +141,7 @@ class NetworkEar(_Ear):
         self, _module: nn.Module, inputs: tuple[Any, ...], named: Mapping[str, Any], _output: Any
     ) -> None:
         """See the class."""
-        self.hearing.tell([Remark("input", "", (inputs, named))])
+        self.hearing.tell("input", "", (inputs, named))
 
 
 class CriterionEar(_Ear):
@@ -158,5 +150,6 @@ class CriterionEar(_Ear):
     def __call__(self, _module: nn.Module, inputs: tuple[Any, ...], loss: Any) -> None:
         """See the class."""
         kinds: tuple[EventKind, EventKind] = ("prediction", "target")
-        made_of = [Remark(kind, "", value) for kind, value in zip(kinds, inputs, strict=False)]
-        self.hearing.tell([*made_of, Remark("loss", "", loss)])
+        for kind, value in zip(kinds, inputs, strict=False):
+            self.hearing.tell(kind, "", value)
+        self.hearing.tell("loss", "", loss)
