@@ -80,13 +80,14 @@ class Board:
         self._write_summary(0, [_experiment(hyperparameters), _session_start(hyperparameters)])
         self.flush()
 
-    def write(self, step: int, readings: Sequence[Reading]) -> None:
+    def write(self, step: int, readings: Sequence[Reading], wall_time: float | None = None) -> None:
         """Write all the readings of a step as one event.
 
         Args:
             step: The step that they belong to.
             readings: What was read. A layer's or parameter's has the tag ``NAME/SUBJECT``, the network's
                 ``NAME``, the entries of a 1-D value ``NAME/0``, ``NAME/1``, …
+            wall_time: When the step ended, in seconds since 1970; now if None.
 
         Raises:
             ValueError: If the board is closed.
@@ -103,7 +104,7 @@ class Board:
             self._tags = _Tags(tag for reading in readings for tag, _ in _tagged(reading))
             self._columns = readings.columns
         # Nothing is done at once that can be done for many steps in a row.
-        self._waiting.append((time.time(), step, readings.values))
+        self._waiting.append((time.time() if wall_time is None else wall_time, step, readings.values))
         if len(self._waiting) == _STEPS_THAT_WAIT:
             self._write_waiting()
         self._flush_if_due()

@@ -1,19 +1,19 @@
-"""From events to readings: what is measured of each event, and what follows from it at the end of a step."""
+"""From events to numbers: what is measured of each event of a step."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import accumulate, chain
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 import probes
-from diag.events import Axis, Column, Columns, Event, Layer, Readings
+from diag.events import Axis, Column, Event, Layer
+from diag.plan import Plan, Taken
 from probes import Probe
 from probes.arrays import readable
 from probes.checksum import checksum
-from probes.fused import combined_norms, moments, norms_and_non_finite_counts
+from probes.fused import moments, norms_and_non_finite_counts
 from probes.updates import Updates
 
 # Calls a function of one argument for a named piece of work, and gives None where it fails.
@@ -56,11 +56,11 @@ class _Task(NamedTuple):
 
 
 class Measure:
-    """Hears the events of a step and turns them into readings.
+    """Hears the events of a step and turns them into numbers, from which `Plan` makes readings.
 
     Nothing of an event is kept but numbers, which stay in the library and on the device of the arrays
     until `take` brings them over in one transfer; and of the weights a copy until they have moved. What to measure
-    of an event, and what follows from a step's numbers, is worked out the first time and then only done.
+    of an event is worked out the first time and then only done.
 
     Args:
         own: Probes of the user's, each of which eats one array.
@@ -85,7 +85,7 @@ class Measure:
         self._tasks: dict[tuple[str, str | tuple[str, ...]], tuple[_Task, ...]] = {}
         self._cells: list[tuple[Column, ...]] = []
         self._numbers: list[Any] = []
-        self._plan: _Plan | None = None
+        self._plan: Plan | None = None
         self.has_copies = False
 
     @property
@@ -159,8 +159,8 @@ class Measure:
 
     # -------------------------------------------------------------------------- after a step
 
-    def take(self) -> Readings:
-        """The readings of the step, with those that follow from several events; forgets them."""
+    def take(self) -> Taken:
+        """The numbers of the step, and the plan of what follows from them; forgets them."""
         cells, self._cells = self._cells, []
         # Forgotten first: what cannot be brought over must not be taken for numbers of the next step.
         heard, self._numbers = self._numbers, []
@@ -168,38 +168,8 @@ class Measure:
         numbers = probes.to_host(heard)
         if self._plan is None or self._plan.cells != cells:
             layers = self.in_order(self._layers.values())
-            self._plan = _Plan(cells, layers, self._omit, self._prefix)
-        return self._plan.readings(numbers)
-
-
-class _Plan:
-    """What becomes of the numbers of a step, as long as the same come in the same order.
-
-    Args:
-        cells: Where they belong, task by task.
-        layers: In order of execution.
-        omit: Names to leave out.
-        prefix: Goes before the names of the network's readings.
-    """
-
-    def __init__(
-        self, cells: list[tuple[Column, ...]], layers: Iterable[Layer], omit: Collection[str], prefix: str
-    ) -> None:
-        self.cells = cells
-        measured = list(chain.from_iterable(cells))
-        # Where a layer ran several times in a step, its last run counts.
-        places = {cell: place for place, cell in enumerate(measured)}
-        self._following = [*_update_ratios(places), *_over_depth(places, layers)]
-        following = chain.from_iterable(task.cells for task in self._following)
-        places |= {cell: place for place, cell in enumerate(following, len(measured))}
-        kept = {cell: place for cell, place in places.items() if cell.name not in omit}
-        self._kept = np.fromiter(kept.values(), np.intp)
-        self._columns = Columns(_prefixed(cell, prefix) for cell in kept)
-
-    def readings(self, numbers: Numbers) -> Readings:
-        """The numbers of a step, and those that follow from them."""
-        following = [task.function(numbers) for task in self._following]
-        return Readings(self._columns, np.concatenate([numbers, *following])[self._kept])
+            self._plan = Plan(cells, layers, self._omit, self._prefix)
+        return Taken(self._plan, numbers)
 
 
 # ------------------------------------------------------------------------------- what is measured
@@ -261,46 +231,5 @@ def _one_number_of(
     return _one_number(name, function, chosen)
 
 
-# -------------------------------------------------------------------------------- what follows
-
-
-def _update_ratios(places: Mapping[Column, int]) -> Iterator[_Task]:
-    weights, updates = _of_parameters(places, "weight_norm"), _of_parameters(places, "update_norm")
-    moved = [name for name in updates if name in weights]
-    above, below = [updates[name] for name in moved], [weights[name] for name in moved]
-    if moved:
-        cells = tuple(Column("update_ratio", name, "parameters") for name in moved)
-        yield _Task(cells, lambda numbers: probes.ratio_of_norms(numbers[above], numbers[below]))
-
-
-def _over_depth(places: Mapping[Column, int], layers: Iterable[Layer]) -> Iterator[_Task]:
-    """Gradient norms of layers and of the network, and their ratio from the first layer to the last."""
-    norms = _of_parameters(places, "gradient_norm")
-    parts = {layer.name: [norms[name] for name in layer.parameters if name in norms] for layer in layers}
-    parts = {layer: some for layer, some in parts.items() if some}
-    starts = [0, *accumulate(map(len, parts.values()))][:-1]
-    side_by_side, every = list(chain.from_iterable(parts.values())), list(norms.values())
-
-    def of_layers(numbers: Numbers) -> Iterable[Any]:
-        found = combined_norms(numbers[side_by_side], starts)
-        return found if len(found) == 1 else np.append(found, probes.gradient_norm_ratio(found))
-
-    if parts:
-        ratio = _cells("network", "", "gradient_norm_ratio") if len(parts) > 1 else ()
-        yield _Task((*(Column("gradient_norm", layer, "layers") for layer in parts), *ratio), of_layers)
-    if norms:
-        total = _cells("network", "", "gradient_norm")
-        yield _Task(total, lambda numbers: [probes.combined_norm(numbers[every])])
-
-
-def _of_parameters(places: Mapping[Column, int], name: str) -> dict[str, int]:
-    """The places of one name's numbers, by parameter."""
-    return {cell.subject: place for cell, place in places.items() if cell[::2] == (name, "parameters")}
-
-
 def _cells(axis: Axis, subject: str, *names: str) -> tuple[Column, ...]:
     return tuple(Column(name, subject, axis) for name in names)
-
-
-def _prefixed(cell: Column, prefix: str) -> Column:
-    return cell._replace(name=prefix + cell.name) if cell.axis == "network" else cell

@@ -2,10 +2,10 @@
 
 import atexit
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
+from functools import lru_cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,13 +15,15 @@ import numpy as np
 from diag.board import Board
 from diag.board_histograms import histogram_values, without_densities
 from diag.capture import Capture, open_capture
-from diag.columns import non_finite, of_network, side_by_side
+from diag.columns import non_finite, of_network
 from diag.events import Event, Happening, Histogram, Model, Reading, Readings
 from diag.guard import Guard, warn
 from diag.histograms import Histograms
 from diag.log import LogWriter, describe_run, rank_and_world_size, write_run
 from diag.measure import Measure, recordable
 from diag.on_probe_batch import Curvature, Look, Noise, Regularly, Representation
+from diag.plan import Plan, Taken
+from diag.steps import Ended, EndedSteps
 from probes import histogram_bins, histogram_edges
 
 
@@ -102,6 +104,7 @@ class Recorder:
         self._watched: list[_Watched] = []
         self._looks: list[Regularly] = []
         self._readings: list[Reading] = []
+        self._ended = EndedSteps()
         self._step = 0
         self._start = time.perf_counter()
         own_rank, self._world_size = rank_and_world_size()
@@ -342,41 +345,41 @@ class Recorder:
     def _end_step(self) -> None:
         of_looks, self._readings = self._readings, []
         if of_looks:
+            self._write_ended(self._ended.take())
             scalars, densities = without_densities(of_looks)
             self._write("the HDF5 log", lambda: self._log.write(self._step, of_looks))
             self._write("TensorBoard", lambda: self._board.write(self._step, scalars))
             self._write("TensorBoard", lambda: self._board.write_values(self._step, densities))
         if self._is_recorded():
-            readings = [
-                some for watched in self._watched for some in (watched.measure.take(), _rates(watched))
-            ]
-            self._tell_non_finite(readings)
+            parts = [part for watched in self._watched for part in (watched.measure.take(), _rates(watched))]
             seconds = time.perf_counter() - self._start, self._guard.take_seconds()
-            readings.append(Readings(of_network(("wall_time", "recording_seconds")), np.array(seconds)))
-            values = np.concatenate([some.values for some in readings])
-            self._write_readings(Readings(side_by_side(*(some.columns for some in readings)), values))
-            self._write_histograms(self._histograms.take())
+            parts.append(Taken(_as_they_are(("wall_time", "recording_seconds")), np.array(seconds)))
+            self._write_ended(self._ended.add(self._step, parts))
+            if histograms := self._histograms.take():
+                self._write_ended(self._ended.take())
+                self._write_histograms(histograms)
+
+    def _write_ended(self, steps: Sequence[Ended]) -> None:
+        for step, wall_time, readings in steps:
+            self._tell_non_finite(step, readings)
+            self._write("the HDF5 log", partial(self._log.write, step, readings))
+            self._write("TensorBoard", partial(self._board.write, step, readings, wall_time))
 
     def _write_histograms(self, histograms: Sequence[Histogram]) -> None:
-        if histograms:
-            values = list(histogram_values(histograms, histogram_edges()))
-            self._write("the HDF5 log", lambda: self._log.write_histograms(self._step, histograms))
-            self._write("TensorBoard", lambda: self._board.write_values(self._step, values))
-
-    def _write_readings(self, readings: Sequence[Reading]) -> None:
-        self._write("the HDF5 log", lambda: self._log.write(self._step, readings))
-        self._write("TensorBoard", lambda: self._board.write(self._step, readings))
+        values = list(histogram_values(histograms, histogram_edges()))
+        self._write("the HDF5 log", lambda: self._log.write_histograms(self._step, histograms))
+        self._write("TensorBoard", lambda: self._board.write_values(self._step, values))
 
     def _write(self, sink: str, write: Callable[[], None]) -> None:
         with self._guard("writing", sink):
             write()
 
-    def _tell_non_finite(self, readings: Iterable[Readings]) -> None:
-        for name, subject, value, _ in chain.from_iterable(map(non_finite, readings)):
+    def _tell_non_finite(self, step: int, readings: Readings) -> None:
+        for name, subject, value, _ in non_finite(readings):
             if (name, subject) not in self._told_non_finite:
                 self._told_non_finite.add((name, subject))
                 message = f"{name.removesuffix('_count')}: {value:g}"
-                self._tell(Happening(self._step, "non_finite", subject, message))
+                self._tell(Happening(step, "non_finite", subject, message))
 
     # ------------------------------------------------------------------------------ the rest
 
@@ -413,6 +416,8 @@ class Recorder:
         for watched in self._watched:
             with self._guard("removal of hooks", watched.capture.name):
                 watched.capture.close()
+        with self._guard("end of the run"), np.errstate(all="ignore"):
+            self._write_ended(self._ended.take())
         if self._readings:
             self._write("the HDF5 log", lambda: self._log.write(self._step, self._readings))
         self._is_open = False
@@ -421,11 +426,17 @@ class Recorder:
         self._watched, self._looks = [], []
 
 
+@lru_cache(maxsize=16)
+def _as_they_are(names: tuple[str, ...]) -> Plan:
+    """The plan of numbers of the network from which nothing follows."""
+    return Plan([of_network(names).cells])
+
+
 def _keep_silent(_message: str) -> None:
     """On every rank but the first: what one says, all would say."""
 
 
-def _rates(watched: _Watched) -> Readings:
+def _rates(watched: _Watched) -> Taken:
     prefix = f"{watched.capture.name}." if watched.capture.name else ""
     # Empty until the pair's own optimiser has stepped, which for a second pair is in the step after.
     groups = range(len(watched.learning_rates))
@@ -433,4 +444,4 @@ def _rates(watched: _Watched) -> Readings:
     names = *rates, "evaluation_mode_rate", "training_mode_evaluations"
     evaluations, watched.capture.evaluations = watched.capture.evaluations, 0
     values = np.array([*watched.learning_rates, watched.evaluation_mode_rate, evaluations])
-    return Readings(of_network(tuple(prefix + name for name in names)), values)
+    return Taken(_as_they_are(tuple(prefix + name for name in names)), values)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probes.activations import activation_mean, activation_rms, non_finite_count
-from probes.arrays import Array, are_on_host, norms, readable
+from probes.arrays import Array, are_on_host, norms, quotient, readable
 from probes.gradients import combined_norm
 from probes.sums import norms_on_host, sum_and_norm
 
@@ -78,22 +78,38 @@ def norms_and_non_finite_counts(arrays: Sequence[Array]) -> list[Array]:
 
 
 def combined_norms(norms: NDArray[np.float64], starts: Sequence[int]) -> NDArray[np.float64]:
-    """`combined_norm` of each of several groups that lie one behind the other.
+    """`combined_norm` of each of several groups that lie side by side, in each row.
 
     Args:
-        norms: Norms of the parts, 1-D, on the host.
+        norms: Norms of the parts, shape ``(rows, parts)``, on the host.
         starts: Where each group begins, rising from 0; none is empty.
 
     Returns:
-        One norm for each group.
+        One norm for each group, shape ``(rows, groups)``.
 
     Example:
-        >>> combined_norms(np.array([3.0, 4.0, 2.0]), [0, 2]).tolist()
-        [5.0, 2.0]
+        >>> combined_norms(np.array([[3.0, 4.0, 2.0]]), [0, 2]).tolist()
+        [[5.0, 2.0]]
     """
     if np.all((norms > _SAFE[0]) & (norms < _SAFE[1])):
-        return np.sqrt(np.add.reduceat(norms * norms, starts))
-    return np.array([combined_norm(group) for group in np.split(norms, starts[1:])])
+        return np.sqrt(np.add.reduceat(norms * norms, starts, axis=1))
+    return np.array([[combined_norm(group) for group in np.split(row, starts[1:])] for row in norms])
+
+
+def gradient_norm_ratios(norms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`gradient_norm_ratio` of each row.
+
+    Args:
+        norms: Gradient norms of layers in order of execution, shape ``(rows, layers)``, on the host.
+
+    Returns:
+        One ratio for each row.
+
+    Example:
+        >>> gradient_norm_ratios(np.array([[0.5, 7.0, 2.0]])).tolist()
+        [0.25]
+    """
+    return quotient(norms[:, 0], norms[:, -1])
 
 
 def _are_some_on_host(seen: Sequence[Array]) -> bool:

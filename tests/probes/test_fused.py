@@ -9,6 +9,7 @@ from hypothesis.extra import numpy as hnp
 import probes
 from probes.fused import (
     combined_norms,
+    gradient_norm_ratios,
     moments,
     norms_and_non_finite_counts,
 )
@@ -72,5 +73,13 @@ def test_tensors_on_the_host_give_the_same_numbers():
 def test_norms_of_groups_are_those_of_each_group(groups):
     norms = np.array([norm for group in groups for norm in group])
     starts = np.cumsum([0, *map(len, groups[:-1])]).tolist()
-    expected = [float(probes.combined_norm(np.array(group))) for group in groups]
-    np.testing.assert_allclose(combined_norms(norms, starts), expected, rtol=1e-12)
+    expected = np.array([float(probes.combined_norm(np.array(group))) for group in groups])
+    found = combined_norms(np.array([norms, np.ones_like(norms)]), starts)
+    np.testing.assert_allclose(found, [expected, np.sqrt(list(map(len, groups)))], rtol=1e-12)
+
+
+@pytest.mark.parametrize("row", [[0.5, 7.0, 2.0], [1.0, 0.0], [0.0, 0.0], [np.nan, 1.0]], ids=str)
+def test_ratios_of_rows_are_those_of_each_row(row):
+    found = gradient_norm_ratios(np.array([row, row[::-1]]))
+    expected = [probes.gradient_norm_ratio(np.array(each)) for each in (row, row[::-1])]
+    np.testing.assert_equal(found.tolist(), list(map(float, expected)))
