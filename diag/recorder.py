@@ -320,10 +320,10 @@ class Recorder:
             return
         with self._guard("start of a step", capture.name):
             watched = next(watched for watched in self._watched if watched.capture is capture)
-            watched.learning_rates = tuple(float(group["lr"]) for group in capture.hyperparameters())
+            watched.learning_rates = capture.learning_rates()
             if self._is_recorded():
-                modules = capture.modules.values()
-                watched.evaluation_mode_rate = sum(not each.training for each in modules) / len(modules)
+                modes = [module.training for module in capture.modules.values()]
+                watched.evaluation_mode_rate = modes.count(False) / len(modes)
             for look in due:
                 if look.capture is capture:
                     self._readings += look.take(self._step, self._guard)

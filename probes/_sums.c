@@ -283,47 +283,49 @@ static PyObject *summary(PyObject *Py_UNUSED(module), PyObject *array)
     return Py_BuildValue("(dddd)", sum, squares, least, largest);
 }
 
-/* Writes the mark for each unit that fires; how many do, or -1 with an exception. */
-static Py_ssize_t mark(const Py_buffer *view, int64_t *marks, int64_t mark)
+/* Marks the units that fire, and counts them and the marks above a bound; 0, and an exception, where it cannot. */
+static int mark(const Py_buffer *view, int64_t *marks, int64_t mark, int64_t since, Py_ssize_t *now, Py_ssize_t *lately)
 {
     const Py_ssize_t examples = view->shape[0], units = view->shape[1], positions = size_of(view) / (examples * units);
-    Py_ssize_t count = 0;
     char *fired = PyMem_Malloc(units);
     if (fired == NULL) {
         PyErr_NoMemory();
-        return -1;
+        return 0;
     }
     if (is_single(view))
         firing_float(view->buf, fired, examples, units, positions);
     else
         firing_double(view->buf, fired, examples, units, positions);
+    *now = *lately = 0;
     for (Py_ssize_t unit = 0; unit < units; unit++) {
-        count += fired[unit];
         marks[unit] = fired[unit] ? mark : marks[unit];
+        *now += fired[unit];
+        *lately += marks[unit] > since;
     }
     PyMem_Free(fired);
-    return count;
+    return 1;
 }
 
 static PyObject *mark_firing(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
     PyObject *array, *marks;
-    long long number;
+    long long number, since;
     Py_buffer view, marked;
-    Py_ssize_t count = -1;
-    if (!PyArg_ParseTuple(arguments, "OOL", &array, &marks, &number) || !look(array, &view, 0))
+    Py_ssize_t now, lately;
+    int is_done = 0;
+    if (!PyArg_ParseTuple(arguments, "OOLL", &array, &marks, &number, &since) || !look(array, &view, 0))
         return NULL;
     if (view.ndim < 2 || !PyBuffer_IsContiguous(&view, 'C') || size_of(&view) == 0) {
         PyErr_SetString(PyExc_BufferError, "needs examples, units and perhaps positions, row by row");
     } else if (PyObject_GetBuffer(marks, &marked, PyBUF_WRITABLE) == 0) {
         if (marked.len == view.shape[1] * (Py_ssize_t)sizeof(int64_t))
-            count = mark(&view, marked.buf, number);
+            is_done = mark(&view, marked.buf, number, since, &now, &lately);
         else
             PyErr_SetString(PyExc_BufferError, "needs a mark of 8 bytes for each unit");
         PyBuffer_Release(&marked);
     }
     PyBuffer_Release(&view);
-    return count < 0 ? NULL : PyLong_FromSsize_t(count);
+    return is_done ? Py_BuildValue("(nn)", now, lately) : NULL;
 }
 
 static PyMethodDef functions[] = {
@@ -332,7 +334,7 @@ static PyMethodDef functions[] = {
     {"copied", copied, METH_VARARGS, "copied(arrays, copies): writes the copies; sums of squares"},
     {"moved", moved, METH_VARARGS, "moved(arrays, before): sums of squares of the differences"},
     {"summary", summary, METH_O, "summary(array): sum, sum of squares, least and largest entry"},
-    {"mark_firing", mark_firing, METH_VARARGS, "mark_firing(array, marks, mark): marks units; how many fire"},
+    {"mark_firing", mark_firing, METH_VARARGS, "mark_firing(array, marks, mark, since): how many fire, and how many marks are above"},
     {NULL, NULL, 0, NULL},
 };
 

@@ -144,6 +144,8 @@ class UnitActivity:
         # Kept in the library of the activations, and written as `readable` has it.
         self._last_fired: Array | None = None
         self._marks: Array = None
+        # How many units have fired within the window, as of the last batch.
+        self._lively: Array | int = 0
 
     def add(self, activation: Array) -> Array:
         """Take in one batch, of shape ``(batch, units)`` or ``(batch, units, *space)``.
@@ -163,11 +165,13 @@ class UnitActivity:
             self._marks = readable(self._last_fired)
         self._check_units(units)
         self.examples += activation.shape[0]
+        since = self.examples - self.window
         if isinstance(seen, np.ndarray):
-            silent = units - mark_firing(seen, self._marks, self.examples)
-            return returned(np.float64(silent / units), activation)
+            firing, self._lively = mark_firing(seen, self._marks, self.examples, since)
+            return returned(np.float64((units - firing) / units), activation)
         fired = _firing_off_host(seen)
         self._marks[fired] = self.examples
+        self._lively = namespace_of(fired).count_nonzero(self._marks > since)
         return _silent_fraction(fired)
 
     def dead_unit_rate(self) -> Array:
@@ -181,8 +185,10 @@ class UnitActivity:
             return np.float64(math.nan)
         if self.examples < self.window:
             return namespace_of(self._last_fired).asarray(math.nan, dtype=widest_float(self._last_fired))
-        silent = namespace_of(self._marks).count_nonzero(self._marks <= self.examples - self.window)
-        return returned(fraction(silent, self._marks.shape[0]), self._last_fired)
+        units = self._last_fired.shape[0]
+        if isinstance(self._lively, int):
+            return returned(np.float64((units - self._lively) / units), self._last_fired)
+        return fraction(units - self._lively, units)
 
     def _check_units(self, units: int) -> None:
         if self._last_fired is not None and self._last_fired.shape[0] != units:

@@ -98,6 +98,10 @@ class Capture(Protocol):
         reduction = getattr(self._criterion, "reduction", "")
         return Criterion(self.name, type(self._criterion).__name__, str(reduction))
 
+    def learning_rates(self) -> tuple[float, ...]:
+        """The learning rate of each group as it is now."""
+        return tuple(float(group["lr"]) for group in self._optimizer.param_groups)
+
     def hyperparameters(self) -> list[Mapping[str, Any]]:
         """Hyperparameters of each group as they are now."""
         groups = self._optimizer.param_groups

@@ -74,7 +74,7 @@ class LogWriter:
         rank: int = 0,
         bins: Sequence[str] = (),
         warm_up: int = 2,
-        chunk_rows: int = 256,
+        chunk_rows: int = 1024,
         flush_seconds: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ):

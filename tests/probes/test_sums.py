@@ -144,13 +144,15 @@ def test_a_unit_fires_where_any_example_and_position_of_it_is_not_zero(activatio
     seen = activation.T if is_transposed else activation
     expected = [bool(seen[:, unit].any()) for unit in range(seen.shape[1])]
     marks = np.arange(seen.shape[1])
-    assert mark_firing(seen, marks, 99) == sum(expected)
+    since = len(expected) // 2
+    assert mark_firing(seen, marks, 99, since)[0] == sum(expected)
     assert marks.tolist() == [99 if fires else unit for unit, fires in enumerate(expected)]
+    assert mark_firing(seen, marks, 99, since)[1] == (marks > since).sum()
 
 
 def test_nan_fires_and_negative_zero_does_not():
     marks = np.zeros(3, np.int64)
-    assert mark_firing(np.array([[math.nan, -0.0, 0.0]]), marks, 1) == 1
+    assert mark_firing(np.array([[math.nan, -0.0, 0.0]]), marks, 1) == (1, 1)
     assert marks.tolist() == [1, 0, 0]
 
 
@@ -169,9 +171,9 @@ def test_what_is_compiled_turns_away_what_it_cannot_read():
         a_part=lambda: COMPILED.sums_of_squares([array[:, ::2]]),
         too_few=lambda: COMPILED.copied([array], []),
         other_shapes=lambda: COMPILED.moved([array], [array.T]),
-        a_row=lambda: COMPILED.mark_firing(integers.astype(float), np.empty(3, int), 1),
-        no_examples=lambda: COMPILED.mark_firing(array[:0], np.empty(3, int), 1),
-        too_few_marks=lambda: COMPILED.mark_firing(array, np.empty(2, int), 1),
+        a_row=lambda: COMPILED.mark_firing(integers.astype(float), np.empty(3, int), 1, 0),
+        no_examples=lambda: COMPILED.mark_firing(array[:0], np.empty(3, int), 1, 0),
+        too_few_marks=lambda: COMPILED.mark_firing(array, np.empty(2, int), 1, 0),
     )
     for name, call in vars(calls).items():
         with pytest.raises(BufferError):
