@@ -58,7 +58,12 @@ def readable(array: Array) -> Array:
         return array
     # Only torch's have this attribute, and it answers in a tenth of the time of the standard's questions.
     if getattr(array, "is_cpu", False):
-        return _numpy_view(array.detach() if array.requires_grad else array)
+        if array.requires_grad:
+            array = array.detach()
+        try:
+            return array.numpy()
+        except TypeError:  # NumPy has no bfloat16.
+            return array.float().numpy()
     array = detached(array)
     return np.asarray(array) if str(device(array)) == "cpu" else array
 
@@ -190,13 +195,6 @@ def _fetched(values: Sequence[Array]) -> list[NDArray[np.float64]]:
 def _on_host(arrays: Sequence[Any]) -> NDArray[np.float64]:
     """`norms` of NumPy arrays."""
     return np.array(norms_on_host([np.asarray(array) for array in arrays]))
-
-
-def _numpy_view(tensor: Array) -> NDArray[Any]:
-    try:
-        return tensor.numpy()
-    except TypeError:  # NumPy has no bfloat16.
-        return tensor.float().numpy()
 
 
 def _norms_on_device(namespace: Any, arrays: Sequence[Array]) -> Array:

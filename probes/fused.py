@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +50,9 @@ def moments(activation: Array) -> Moments:
     if not (type(seen) is np.ndarray and seen.size):
         return Moments(activation_mean(seen), activation_rms(seen), non_finite_count(seen))
     total, size = sum_and_norm(seen)
-    return Moments(total / seen.size, size / math.sqrt(seen.size), _count_behind(size, seen))
+    # A finite norm proves every entry finite, and saves a second look at the array.
+    missing = 0 if math.isfinite(size) else non_finite_count(seen)
+    return Moments(total / seen.size, size / math.sqrt(seen.size), missing)
 
 
 def norms_and_non_finite_counts(arrays: Sequence[Array]) -> list[Array]:
@@ -74,7 +76,13 @@ def norms_and_non_finite_counts(arrays: Sequence[Array]) -> list[Array]:
     if not _are_some_on_host(seen):
         return [norms(seen), *(non_finite_count(array) for array in seen)]
     sizes = norms_on_host(seen)
-    return [*sizes, *map(_count_behind, sizes, seen)]
+    return [
+        *sizes,
+        *(
+            0 if math.isfinite(size) else non_finite_count(each)
+            for size, each in zip(sizes, seen, strict=True)
+        ),
+    ]
 
 
 def combined_norms(norms: NDArray[np.float64], starts: Sequence[int]) -> NDArray[np.float64]:
@@ -115,8 +123,3 @@ def gradient_norm_ratios(norms: NDArray[np.float64]) -> NDArray[np.float64]:
 def _are_some_on_host(seen: Sequence[Array]) -> bool:
     # None at all are for `norms` to refuse.
     return bool(seen) and are_on_host(seen)
-
-
-def _count_behind(size: float, array: Any) -> Any:
-    # A finite norm proves every entry finite, and saves a second look at the array.
-    return 0 if math.isfinite(size) else non_finite_count(array)

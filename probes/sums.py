@@ -46,7 +46,7 @@ def sum_and_norm(array: NDArray[Any]) -> tuple[float, float]:
     except BufferError:
         flat = flat_float(array)
         total, squares = _sum(flat), _sum_of_squares(flat)
-    return total, _roots([squares], lambda _: array)[0]
+    return total, math.sqrt(squares) if _LOWEST < squares < math.inf else _scaled_norm(flat_float(array))
 
 
 class Summed(NamedTuple):

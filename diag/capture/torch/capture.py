@@ -55,6 +55,9 @@ class Capture(contract.Capture):
         self._work = work
         self._wants = wants
         self._modules = layers.layer_modules(self._network, name)
+        self._passing = {
+            subject: work("capture of a forward pass", subject) for subject in ("", *self._modules)
+        }
         self._owned = layers.owned_parameters(self._modules)
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._trained: dict[str, nn.Parameter] = {}
@@ -225,8 +228,8 @@ class Capture(contract.Capture):
         """A module ran."""
         if not self._is_heard():
             return
-        with self._work("capture of a forward pass", subject):
-            tensor = first_tensor(value)
+        with self._passing[subject]:
+            tensor = value if isinstance(value, torch.Tensor) else first_tensor(value)
             if tensor is not None:
                 self._speak(kind, subject, tensor)
                 self._await_gradient(kind, subject, tensor)
@@ -237,7 +240,7 @@ class Capture(contract.Capture):
         """A module ran in compiled code, where an evaluation without gradients leaves no operator."""
         self._is_compiled = True
         if self._listening and self._network.training:
-            with self._work("capture of a forward pass", subject):
+            with self._passing[subject]:
                 self._speak(kind, subject, value)
 
     def _speak(self, kind: EventKind, subject: str, tensor: torch.Tensor) -> None:

@@ -31,9 +31,6 @@ def on_this_rank(tensor: torch.Tensor) -> torch.Tensor:
 
     Whatever else is computed of such a tensor may wait for the other ranks, and one of them may be gone.
     """
-    # Asked for what it lacks, a tensor takes longer to answer than all else that is done to it here.
-    if is_plain(tensor):
-        return tensor
     to_local = getattr(tensor, "to_local", None)
     return tensor if to_local is None else to_local()
 
@@ -46,7 +43,11 @@ def shards_of(tensor: Any) -> int:
 
 def lent(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor's numbers without its tape: what lies on this rank, and of a sparse one the rows that it has."""
-    tensor = on_this_rank(tensor.detach() if tensor.requires_grad else tensor)
+    if tensor.requires_grad:
+        tensor = tensor.detach()
+    # Asked for what it lacks, a tensor takes longer to answer than all else that is done to it here.
+    if type(tensor) not in _PLAIN:
+        tensor = on_this_rank(tensor)
     if tensor.is_sparse:
         # Coalesced, for rows that occur twice add up to one gradient.
         tensor = tensor.coalesce().values()
