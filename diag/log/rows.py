@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from operator import attrgetter
 from typing import Any
 
@@ -88,6 +89,29 @@ class AxisRows:
             self._begin(step)
         self._block[self._row, places] = values
 
+    def put_many(self, steps: Sequence[int], columns: Columns, values: NDArray[np.float64]) -> None:
+        """Keeps readings of several steps: `put` of each, done at once where each begins a row of its own.
+
+        Args:
+            steps: In the order in which they were read, at most as many as there is `room` for.
+            columns: What was read; it fits.
+            values: Shape ``(steps, columns)``.
+        """
+        if not _begin_rows(self._step, steps):
+            for step, row in zip(steps, values, strict=True):
+                self.put(step, Readings(columns, row))
+            return
+        rows = slice(self.count, self.count + len(steps))
+        self._block[rows] = np.nan
+        self._block[rows, self._places_of(columns)] = values
+        self._steps[rows] = steps
+        self._step, self._row, self.count = steps[-1], rows.stop - 1, rows.stop
+
+    @property
+    def room(self) -> int:
+        """How many rows there are until a whole chunk is waiting."""
+        return len(self._steps) - self.count
+
     def carry(self, earlier: "AxisRows") -> None:
         """Remembers the last row of an earlier segment, in case there is more to come of its step."""
         self._step = earlier._step
@@ -135,8 +159,18 @@ class AxisRows:
         return places, values
 
 
+def _begin_rows(last: int | None, steps: Sequence[int]) -> bool:
+    """Whether each of the steps is another one than the step before it."""
+    return all(before != step for before, step in pairwise([last, *steps]))
+
+
 class CurvatureRows(AxisRows):
     """Rows of curvature, where a reading without subject may fill several columns."""
+
+    def put_many(self, steps: Sequence[int], columns: Columns, values: NDArray[np.float64]) -> None:
+        """Keeps readings of several steps, one after the other; see `AxisRows.put_many`."""
+        for step, row in zip(steps, values, strict=True):
+            self.put(step, Readings(columns, row))
 
     def fit(self, readings: Sequence[Reading]) -> bool:
         """Whether the series and lengths of the readings have a place here."""

@@ -3,7 +3,10 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
+
+import numpy as np
 
 from diag.events import Axis, Columns, Happening, Histogram, Model, Reading, Readings
 from diag.log.compaction import compact
@@ -24,6 +27,9 @@ from diag.log.schema import (
 
 # Of the rows that wait in memory.
 MOST_BYTES = 1 << 22
+
+# A step and what was read at it.
+_Waiting = tuple[int, Readings]
 
 
 class LogWriteError(OSError):
@@ -89,7 +95,7 @@ class LogWriter:
         self._warm_up, self._chunk_rows, self._capacity = warm_up, chunk_rows, chunk_rows
         self._clock, self._flush_seconds, self._flushed_at = clock, flush_seconds, clock()
         self._warm: list[tuple[int, list[Reading]]] = []
-        self._waiting: list[tuple[int, Readings]] = []
+        self._waiting: list[_Waiting] = []
         self._checked: Columns | None = None
         self._schema: Schema = {}
         self._rows: dict[Axis, AxisRows] = {}
@@ -233,16 +239,39 @@ class LogWriter:
         waiting, self._waiting = self._waiting, []
         try:
             while waiting:
-                self._put(*waiting.pop(0))
+                run = self._first_run(waiting)
+                del waiting[: len(run)]
+                self._put_run(run)
         finally:
             self._waiting = [*waiting, *self._waiting]
 
+    def _first_run(self, waiting: list[_Waiting]) -> list[_Waiting]:
+        """As many as begin with the same columns, and as there is room for before a chunk is full."""
+        columns = waiting[0][1].columns
+        room = min(rows.room for rows in self._rows.values())
+        return list(takewhile(lambda each: each[1].columns is columns, waiting[:room]))
+
+    def _put_run(self, run: list[_Waiting]) -> None:
+        first = run[0][1]
+        if not self._fit(first.by_axis()):
+            self._continue(first)
+        steps, values = [step for step, _ in run], np.stack([readings.values for _, readings in run])
+        for axis, (columns, positions) in first.columns.by_axis.items():
+            self._rows[axis].put_many(steps, columns, values[:, positions])
+        self._commit_if_full()
+
     def _put(self, step: int, readings: Sequence[Reading]) -> None:
         of_axis = by_axis(readings)
-        if not all(axis in self._rows and self._rows[axis].fit(some) for axis, some in of_axis.items()):
+        if not self._fit(of_axis):
             self._continue(readings)
         for axis, some in of_axis.items():
             self._rows[axis].put(step, some)
+        self._commit_if_full()
+
+    def _fit(self, of_axis: Mapping[Axis, Sequence[Reading]]) -> bool:
+        return all(axis in self._rows and self._rows[axis].fit(some) for axis, some in of_axis.items())
+
+    def _commit_if_full(self) -> None:
         if any(rows.is_full for rows in self._rows.values()):
             self._commit()
 
