@@ -315,13 +315,16 @@ class Recorder:
     # Between recorded steps these two run at every step: there they do nothing but ask.
 
     def _on_before_step(self, capture: Capture) -> None:
-        due = [look for look in self._looks if look.is_due(self._step, self._is_recorded())]
-        if not due and not self._is_recorded():
+        is_recorded = self._is_recorded()
+        if not (is_recorded or self._looks):
+            return
+        due = [look for look in self._looks if look.is_due(self._step, is_recorded)]
+        if not (is_recorded or due):
             return
         with self._guard("start of a step", capture.name):
             watched = next(watched for watched in self._watched if watched.capture is capture)
             watched.learning_rates = capture.learning_rates()
-            if self._is_recorded():
+            if is_recorded:
                 modes = [module.training for module in capture.modules.values()]
                 watched.evaluation_mode_rate = modes.count(False) / len(modes)
             for look in due:

@@ -24,6 +24,7 @@ try:
     compiled = import_module("probes._sums")
 except ImportError:
     compiled = _Uncompiled()
+IS_COMPILED = not isinstance(compiled, _Uncompiled)
 
 # A BLAS dot product adds float32 up in float32, which is 2 % off after 1e8 equal entries; runs of this
 # length keep it within a few units in the last place, and their sums are added up in float64.

@@ -7,6 +7,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from probes import sums
+
+
+@pytest.fixture(params=["compiled", "in NumPy"])
+def compiled_or_not(request, monkeypatch) -> None:
+    """Sums as they were compiled, and as they are where they were not."""
+    if request.param == "in NumPy":
+        monkeypatch.setattr(sums, "compiled", sums._Uncompiled())
+    elif not sums.IS_COMPILED:
+        pytest.skip("there was no compiler")
+
 
 @pytest.fixture(params=["numpy", "torch"])
 def in_library(request) -> Callable[[NDArray[Any]], Any]:

@@ -14,6 +14,8 @@ from probes.fused import (
     norms_and_non_finite_counts,
 )
 
+pytestmark = pytest.mark.usefixtures("compiled_or_not")
+
 ARRAYS = hnp.arrays(
     st.sampled_from([np.float32, np.float64, np.float16, np.int64]),
     hnp.array_shapes(min_dims=1, max_dims=3, max_side=40),

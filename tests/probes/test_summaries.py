@@ -8,6 +8,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 import probes
 
+pytestmark = pytest.mark.usefixtures("compiled_or_not")
+
 
 def test_a_known_summary():
     assert [float(number) for number in probes.summary(np.array([[1, 2], [3, 6]]))] == [

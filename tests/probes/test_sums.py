@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from probes import sums as sums_module
 from probes.sums import (
+    IS_COMPILED,
+    compiled,
     mark_firing,
     norms_of_copies,
     norms_of_differences,
@@ -19,25 +20,7 @@ from probes.sums import (
     summary_on_host,
 )
 
-COMPILED = sums_module.compiled
-IS_COMPILED = not isinstance(COMPILED, sums_module._Uncompiled)
-
-
-@pytest.fixture(
-    params=[
-        pytest.param(
-            COMPILED, id="compiled", marks=pytest.mark.skipif(not IS_COMPILED, reason="no compiler")
-        ),
-        pytest.param(sums_module._Uncompiled(), id="in NumPy"),
-    ],
-    autouse=True,
-    scope="module",
-)
-def _way(request):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sums_module, "compiled", request.param)
-        yield
-
+pytestmark = pytest.mark.usefixtures("compiled_or_not")
 
 ARRAYS = {
     "one piece": lambda rng: rng.standard_normal((30, 40)),
@@ -167,13 +150,13 @@ def test_a_summary_has_the_limits_beside_the_sums(array):
 def test_what_is_compiled_turns_away_what_it_cannot_read():
     array, integers = np.ones((2, 3)), np.ones(3, int)
     calls = SimpleNamespace(
-        integers=lambda: COMPILED.sums(integers),
-        a_part=lambda: COMPILED.sums_of_squares([array[:, ::2]]),
-        too_few=lambda: COMPILED.copied([array], []),
-        other_shapes=lambda: COMPILED.moved([array], [array.T]),
-        a_row=lambda: COMPILED.mark_firing(integers.astype(float), np.empty(3, int), 1, 0),
-        no_examples=lambda: COMPILED.mark_firing(array[:0], np.empty(3, int), 1, 0),
-        too_few_marks=lambda: COMPILED.mark_firing(array, np.empty(2, int), 1, 0),
+        integers=lambda: compiled.sums(integers),
+        a_part=lambda: compiled.sums_of_squares([array[:, ::2]]),
+        too_few=lambda: compiled.copied([array], []),
+        other_shapes=lambda: compiled.moved([array], [array.T]),
+        a_row=lambda: compiled.mark_firing(integers.astype(float), np.empty(3, int), 1, 0),
+        no_examples=lambda: compiled.mark_firing(array[:0], np.empty(3, int), 1, 0),
+        too_few_marks=lambda: compiled.mark_firing(array, np.empty(2, int), 1, 0),
     )
     for name, call in vars(calls).items():
         with pytest.raises(BufferError):

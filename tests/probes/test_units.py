@@ -9,6 +9,8 @@ from hypothesis import given, settings
 import probes
 from probes import RecentUnits, UnitActivity
 
+pytestmark = pytest.mark.usefixtures("compiled_or_not")
+
 SPARSE = st.sampled_from([0.0, -0.0, 1.0, -1.0, 1e-40, math.nan])
 BATCHES = arrays_of.arrays(np.float64, st.tuples(st.integers(1, 6), st.just(5)), elements=SPARSE)
 POSITIVE = arrays_of.arrays(np.float64, st.tuples(st.integers(1, 6), st.just(5)), elements=st.floats(0, 9))

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 import probes
 from probes.updates import Updates
 
+pytestmark = pytest.mark.usefixtures("compiled_or_not")
+
 RNG = np.random.default_rng(0)
 WEIGHTS: list[NDArray[Any]] = [
     RNG.standard_normal((30, 40)).astype(np.float32),
