@@ -33,8 +33,10 @@ CASES = {
 }
 # The longest interval between recorded steps, of which a turn holds a whole number.
 STEPS_A_TURN = 100
-SECONDS_A_TURN = 1.0
-TURNS = 9
+SECONDS_A_TURN = 0.25
+TURNS = 36
+# Some of the others take minutes for one.
+TURNS_OF_OTHERS = 9
 WARM_UP = 2
 
 
@@ -90,7 +92,9 @@ def _case(framework: str, network: Network, limits: dict[int, float], device: st
         if framework == "torch" and device == "cpu":
             rivals = {name: side(STEPS_A_TURN, start(folder / name, stack)) for name, start in RIVALS.items()}
             others = stack.enter_context(peers(network, folder / "peers"))
-            found |= ratios(side(STEPS_A_TURN), rivals | {"peers": others}, turns=TURNS, warm_up=WARM_UP)
+            found |= ratios(
+                side(STEPS_A_TURN), rivals | {"peers": others}, turns=TURNS_OF_OTHERS, warm_up=WARM_UP
+            )
             # They count their own time, beside that of a training in their own process.
             del found["peers"]
             found |= {name: values[WARM_UP:] for name, values in others.found.items()}
@@ -101,6 +105,6 @@ def _case(framework: str, network: Network, limits: dict[int, float], device: st
 
 
 def _steps_a_turn(turn: Callable[[], None]) -> int:
-    """As many as take a second or so; a log is flushed every five, which a shorter turn would pay for each time."""
+    """As many as take a quarter of a second or so: many short turns are fooled less than a few long ones."""
     turn()
     return STEPS_A_TURN * max(1, round(SECONDS_A_TURN / seconds(turn)))

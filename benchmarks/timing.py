@@ -57,14 +57,18 @@ class Row:
 def ratios(
     base: Callable[[], None], others: Mapping[str, Callable[[], None]], *, turns: int, warm_up: int
 ) -> dict[str, list[float]]:
-    """Seconds of each other side over seconds of the base, turn by turn; the first turns count for nothing."""
+    """Seconds of each other side over seconds of the base, turn by turn; the first turns count for nothing.
+
+    In each turn the sides come in another order, so that none has the same one before it every time.
+    """
     found: dict[str, list[float]] = {name: [] for name in others}
+    sides = {"": base, **others}
+    order = np.random.default_rng(0)
     for turn in range(warm_up + turns):
-        reference = seconds(base)
-        for name, side in others.items():
-            ratio = seconds(side) / reference
-            if turn >= warm_up:
-                found[name].append(ratio)
+        took = {name: seconds(sides[name]) for name in order.permutation(list(sides)).tolist()}
+        if turn >= warm_up:
+            for name, ratios_so_far in found.items():
+                ratios_so_far.append(took[name] / took[""])
     return found
 
 

@@ -84,7 +84,7 @@ model = nn.Sequential(nn.Linear(2, 2, rng=0))
 optimizer = optim.SGD(model.parameters())
 recorder = diag.Recorder(sys.argv[1], every=1)
 recorder.watch(model, optimizer)
-for _ in range(300):
+for _ in range(1100):
     model(np.ones((1, 2))).sum().backward()
     optimizer.step()
 os.kill(os.getpid(), signal.SIGKILL)
@@ -94,12 +94,12 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_a_killed_run_can_be_read_and_repaired(tmp_path):
     folder = tmp_path / "run"
     subprocess.run([sys.executable, "-c", KILLED, str(folder)], check=False)
-    # Rows reach the file by whole chunks of 256.
-    assert (diag.Log(folder).state, len(diag.Log(folder).steps)) == ("killed", 256)
+    # Rows reach the file by whole chunks of 1,024.
+    assert (diag.Log(folder).state, len(diag.Log(folder).steps)) == ("killed", 1024)
     assert "killed" in run("info", folder).stdout
     assert "log.h5: closed" in run("repair", folder).stdout
     with h5py.File(folder / "log.h5") as file:
-        assert file["layers/step"][-1] == 255
+        assert file["layers/step"][-1] == 1023
     assert run("repair", folder).stdout == "Nothing to repair.\n"
 
 
