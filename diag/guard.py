@@ -72,7 +72,10 @@ class Guard:
 
 
 class _Block:
-    """One block of guarded work; a class, for it is entered hundreds of times in a step."""
+    """One block of guarded work, which may be entered time after time, but not within itself.
+
+    A class, for it is entered hundreds of times in a step.
+    """
 
     __slots__ = ("_guard", "_start", "_subject", "_work")
 

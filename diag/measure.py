@@ -189,8 +189,8 @@ def _of_activation(layer: str, kind: str) -> Iterator[_Task]:
 
 def _of_network(kind: str) -> Iterator[_Task]:
     if kind == "loss":
-        # It comes as one number, and is as it is what is to be read.
-        yield _Task(_cells("network", "", "criterion_loss"), lambda number: [number[()]])
+        # It comes as one number, and is what is to be read: as it is now, for it may yet be changed in place.
+        yield _Task(_cells("network", "", "criterion_loss"), lambda number: [number + 0])
     else:
         names = [f"{kind}_{name}" for name in probes.Summary._fields]
         yield _Task(_cells("network", "", *names), probes.summary)

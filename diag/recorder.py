@@ -105,6 +105,7 @@ class Recorder:
         self._looks: list[Regularly] = []
         self._readings: list[Reading] = []
         self._ended = EndedSteps()
+        self._unwritten: list[Ended] = []
         self._step = 0
         self._start = time.perf_counter()
         own_rank, self._world_size = rank_and_world_size()
@@ -302,6 +303,9 @@ class Recorder:
             if not self._is_open:
                 raise RuntimeError("log needs an open recorder, this one is closed")
             scalars = {name: float(value) for name, value in {**(values or {}), **more}.items()}
+            if self._ended.are_due:
+                # What scalars bring to the file by a flush should not be ahead of the steps that they belong to.
+                self._write_ended(self._ended.take())
             when = max(self._step - 1, 0) if step is None else step
             self._write("the HDF5 log", lambda: self._log.write_scalars(when, scalars))
             self._write("TensorBoard", lambda: self._board.write_scalars(when, scalars))
@@ -363,7 +367,10 @@ class Recorder:
                 self._write_histograms(histograms)
 
     def _write_ended(self, steps: Sequence[Ended]) -> None:
-        for step, wall_time, readings in steps:
+        # Whoever interrupts this finds the rest where `close` does.
+        self._unwritten += steps
+        while self._unwritten:
+            step, wall_time, readings = self._unwritten.pop(0)
             self._tell_non_finite(step, readings)
             self._write("the HDF5 log", partial(self._log.write, step, readings))
             self._write("TensorBoard", partial(self._board.write, step, readings, wall_time))

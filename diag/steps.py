@@ -56,9 +56,14 @@ class EndedSteps:
         ended = [] if plans == self._plans else self.take()
         self._plans = plans
         self._waiting.append((step, time.time(), parts))
-        if len(self._waiting) >= self._most or self._clock() - self._since >= self._seconds:
-            ended += self.take()
-        return ended
+        return ended + self.take() if self.are_due else ended
+
+    @property
+    def are_due(self) -> bool:
+        """Whether steps have waited long enough."""
+        return bool(self._waiting) and (
+            len(self._waiting) >= self._most or self._clock() - self._since >= self._seconds
+        )
 
     def take(self) -> list[Ended]:
         """The steps that wait, in order; forgets them."""

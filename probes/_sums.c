@@ -136,8 +136,14 @@ OVER_ENTRIES(double)
 /* A view of an array that the loops can read; 0, and an exception, where they cannot. */
 static int look(PyObject *array, Py_buffer *view, int flags)
 {
-    if (PyObject_GetBuffer(array, view, PyBUF_STRIDES | PyBUF_FORMAT | flags) != 0)
+    if (PyObject_GetBuffer(array, view, PyBUF_STRIDES | PyBUF_FORMAT | flags) != 0) {
+        /* NumPy says so of types that no buffer knows. */
+        if (PyErr_ExceptionMatches(PyExc_ValueError)) {
+            PyErr_Clear();
+            PyErr_SetString(PyExc_BufferError, "needs an array that can be had as a buffer");
+        }
         return 0;
+    }
     if ((strcmp(view->format, "f") == 0 || strcmp(view->format, "d") == 0) && PyBuffer_IsContiguous(view, 'A'))
         return 1;
     PyBuffer_Release(view);

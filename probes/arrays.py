@@ -68,6 +68,19 @@ def readable(array: Array) -> Array:
     return np.asarray(array) if str(device(array)) == "cpu" else array
 
 
+def host_views(arrays: Sequence[Array]) -> list[NDArray[Any]] | None:
+    """NumPy arrays that share their numbers with these for as long as they live; None where one of them cannot.
+
+    That is, where one lies elsewhere, or is of a type that NumPy lacks. It takes longer than `readable`, but leaves
+    torch's storage as it is, which after `Tensor.numpy` may change its size no more.
+    """
+    try:
+        return [array if isinstance(array, np.ndarray) else np.from_dlpack(array) for array in arrays]
+    # Each library has its own way of saying no.
+    except (AttributeError, BufferError, RuntimeError, TypeError, ValueError):
+        return None
+
+
 def are_on_host(seen: Sequence[Array]) -> bool:
     """Whether what `readable` gave lies in host memory, all of it."""
     return all(isinstance(array, _OF_NUMPY) for array in seen)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from probes.arrays import Array, are_on_host, namespace_of, norms, readable, returned
+from probes.arrays import Array, are_on_host, host_views, namespace_of, norms, readable, returned
 from probes.sums import norms_of_copies, norms_of_differences
 
 
@@ -64,11 +64,13 @@ class Updates:
             return [math.nan] * len(moved)
         seen = self._readable(moved)
         if are_on_host(seen):
-            return list(norms_of_differences(seen, self._before))
+            return norms_of_differences(seen, self._before)
         return [norms([after - before for after, before in zip(seen, self._before, strict=True)])]
 
     def update(self, place: int, moved: Sequence[Array]) -> Array:
-        """What one of the weights has moved by, in its own library."""
+        """What one of the weights has moved by, in its own library; NaN where it was not kept."""
+        if not self._is_kept:
+            return moved[place] * math.nan
         return returned(self._readable(moved)[place] - self._before[place], moved[place])
 
     def forget(self) -> None:
@@ -77,9 +79,12 @@ class Updates:
 
     def _readable(self, arrays: Sequence[Array]) -> list[Any]:
         # A look at each of hundreds of arrays takes longer than a look at what is in them.
-        if arrays is not self._given:
-            self._given, self._seen = arrays, [readable(array) for array in arrays]
-        return self._seen
+        if arrays is self._given:
+            return self._seen
+        views = host_views(arrays)
+        # What is no view has to be read anew each time; and what lies on an accelerator is not held on to.
+        self._given, self._seen = (arrays, views) if views else ((), [])
+        return views or [readable(array) for array in arrays]
 
 
 def _are_alike(some: list[Any], others: list[Any]) -> bool:

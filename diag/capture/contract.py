@@ -10,7 +10,7 @@ Hear = Callable[[Event], None]
 Signal = Callable[["Capture"], None]
 # Kind, subject and message of what no number can say.
 Tell = Callable[[str, str, str], None]
-# A block for a named piece of work, which may be entered any number of times.
+# A block for a named piece of work, which may be entered time after time.
 Work = Callable[[str, str], AbstractContextManager[None]]
 Closure = Callable[[], Any]
 # Layer (empty for the criterion), its positional inputs and its output, arrays lent for the call.

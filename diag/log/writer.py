@@ -239,6 +239,8 @@ class LogWriter:
         waiting, self._waiting = self._waiting, []
         try:
             while waiting:
+                if not self._fit(waiting[0][1].by_axis()):
+                    self._continue(waiting[0][1])
                 run = self._first_run(waiting)
                 del waiting[: len(run)]
                 self._put_run(run)
@@ -252,11 +254,8 @@ class LogWriter:
         return list(takewhile(lambda each: each[1].columns is columns, waiting[:room]))
 
     def _put_run(self, run: list[_Waiting]) -> None:
-        first = run[0][1]
-        if not self._fit(first.by_axis()):
-            self._continue(first)
         steps, values = [step for step, _ in run], np.stack([readings.values for _, readings in run])
-        for axis, (columns, positions) in first.columns.by_axis.items():
+        for axis, (columns, positions) in run[0][1].columns.by_axis.items():
             self._rows[axis].put_many(steps, columns, values[:, positions])
         self._commit_if_full()
 

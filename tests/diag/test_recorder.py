@@ -355,3 +355,32 @@ def test_a_watch_that_fails_is_not_in_the_way_of_the_next(tmp_path):
     with pytest.raises(ValueError, match="holds none of them"):
         diag.watch(model, optim.SGD(other.parameters(), lr=0.1), tmp_path / "run")
     diag.watch(model, optim.SGD(model.parameters(), lr=0.1), tmp_path / "run").close()
+
+
+def test_an_interrupt_while_steps_are_written_loses_that_one_alone(training, tmp_path, monkeypatch):
+    subject = training(depth=1, width=8)
+    with pytest.raises(KeyboardInterrupt), diag.Recorder(tmp_path / "run", every=1) as recorder:
+        recorder.watch(subject.model, subject.optimizer)
+        write = recorder._log.write
+
+        def interrupted(step, readings):
+            if step == 10:
+                raise KeyboardInterrupt
+            write(step, readings)
+
+        monkeypatch.setattr(recorder._log, "write", interrupted)
+        subject.run(60)
+    steps = diag.Log(tmp_path / "run").steps.tolist()
+    assert steps == [step for step in range(len(steps) + 1) if step != 10]
+    assert len(steps) > 10
+
+
+def test_scalars_that_are_logged_later_bring_the_steps_before_them_along(training, tmp_path):
+    subject = training(depth=1, width=8)
+    with diag.Recorder(tmp_path / "run", every=1) as recorder:
+        recorder.watch(subject.model, subject.optimizer)
+        subject.run(5)
+        recorder._ended._seconds = 0.0
+        recorder.log(val_loss=0.5)
+        recorder._log.flush()
+        assert diag.Log(tmp_path / "run").steps.tolist() == list(range(5))

@@ -32,6 +32,7 @@ def weights(request, in_library, monkeypatch):
             pytest.skip("NumPy's are on the host")
         # As an accelerator has them: nothing that NumPy could read.
         monkeypatch.setattr("probes.updates.readable", lambda tensor: tensor)
+        monkeypatch.setattr("probes.updates.host_views", lambda _: None)
     return found
 
 
@@ -83,9 +84,28 @@ def test_weights_that_have_become_others_are_kept_anew(other, in_library):
     assert probes.to_host(updates.norms(moved)).tolist() == [np.sqrt(other.size), 0.0]
 
 
+def test_weights_of_a_type_that_numpy_lacks_are_read_anew_each_time():
+    torch = pytest.importorskip("torch")
+    updates, weights = Updates(), [torch.ones(4, dtype=torch.bfloat16)]
+    for step in range(3):
+        assert updates.keep(weights) == [2.0 * (1 + step)]
+        weights[0] += 1
+        assert updates.norms(weights) == [2.0]
+        assert updates.update(0, weights).tolist() == [1.0] * 4
+
+
+def test_a_torch_weight_may_still_change_its_size():
+    torch = pytest.importorskip("torch")
+    updates, weight = Updates(), torch.ones(4)
+    updates.keep([weight])
+    assert updates.norms([weight]) == [0.0]
+    weight.resize_(8)
+
+
 def test_without_weights_from_before_there_is_no_update(weights):
     updates = Updates()
     assert np.isnan(updates.norms(weights)).all()
+    assert np.isnan(np.asarray(updates.update(0, weights))).all()
     updates.keep(weights)
     updates.forget()
     assert np.isnan(updates.norms(weights)).all()

@@ -94,7 +94,7 @@ class Capture(contract.Capture):
         self._trained = {name: parameter for name, _, parameter in self._owned if id(parameter) in moved}
         self._names = tuple(self._trained)
         self._group_sizes = [len(group) for group in groups]
-        self._places = []
+        self._lent_weights, self._places = [], []
 
     def _count_passes(self) -> BackwardPasses | None:
         candidates = [parameter for parameter in self._trained.values() if parameter.requires_grad]
@@ -153,6 +153,9 @@ class Capture(contract.Capture):
             self._attach()
         elif self._listening and not value and not self._is_compiled:
             self._detach()
+        if not value:
+            # Until the next recorded step they are the user's alone, who may want to have their memory elsewhere.
+            self._lent_weights, self._places = [], []
         self._listening = value
         if self._passes is not None:
             self._passes.listening = value
@@ -229,7 +232,7 @@ class Capture(contract.Capture):
         if not self._is_heard():
             return
         with self._passing[subject]:
-            tensor = value if isinstance(value, torch.Tensor) else first_tensor(value)
+            tensor = first_tensor(value)
             if tensor is not None:
                 self._speak(kind, subject, tensor)
                 self._await_gradient(kind, subject, tensor)
@@ -291,8 +294,10 @@ class Capture(contract.Capture):
             return list(map(lent, parameters))
         places = [(parameter.data_ptr(), parameter.numel()) for parameter in parameters]
         if places != self._places:
-            # What is lent holds on to its numbers, so that no others can come to lie in their place.
-            self._lent_weights, self._places = list(map(lent, parameters)), places
+            # What is lent holds on to its numbers, so that no others can come to lie in their place; a frozen parameter
+            # would not, and may one day ask for a gradient.
+            self._lent_weights = [lent(parameter.detach()) for parameter in parameters]
+            self._places = places
         return self._lent_weights
 
     def _on_backward_end(self) -> None:

@@ -262,6 +262,9 @@ def test_bfloat16_is_measured_to_its_own_precision(log_of, tmp_path):
     for name in ("activation_rms", "weight_norm", "gradient_norm"):
         ours, theirs = log.series(name).values[0], wide.series(name).values[0]
         assert np.allclose(ours, theirs, rtol=0.05, equal_nan=True)
+    updates = log.series("update_norm").values, wide.series("update_norm").values
+    assert np.allclose(*updates, rtol=0.3)
+    assert not np.array_equal(*log.series("weight_norm").values[[0, -1]])
 
 
 def test_a_complex_parameter_has_the_norms_of_its_two_parts(log_of):

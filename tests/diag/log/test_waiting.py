@@ -52,3 +52,15 @@ def test_a_chunk_of_a_wide_model_has_fewer_rows(open_writer, folder):
         writer.write(step, Readings(columns, np.full(9000, float(step))))
     assert committed(folder) == 58  # 58 rows of 9,000 numbers are 4 MiB
     writer.close()
+
+
+def test_vectors_that_open_a_segment_of_shorter_chunks_are_all_kept(open_writer, folder):
+    narrow = vector("criterion_loss", 0.0).columns
+    wide = Columns(Column("activation_rms", f"layer{index}", "layers") for index in range(9000))
+    layers = tuple(Layer(f"layer{index}", "Linear") for index in range(9000))
+    writer = open_writer(warm_up=0, describe=lambda: Model(layers))
+    writer.write(0, Readings(narrow, np.array([0.0])))
+    for step in range(1, 80):
+        writer.write(step, Readings(wide, np.full(9000, float(step))))
+    writer.close()
+    assert Log(folder).series("activation_rms").column("layer7")[-79:].tolist() == list(range(1, 80))
