@@ -159,6 +159,10 @@ class Measure:
 
     # -------------------------------------------------------------------------- after a step
 
+    def rest(self) -> None:
+        """Nothing is to be heard for a while: lets go of the model's own arrays."""
+        self._updates.release()
+
     def take(self) -> Taken:
         """The numbers of the step, and the plan of what follows from them; forgets them."""
         cells, self._cells = self._cells, []

@@ -348,6 +348,8 @@ class Recorder:
             if watched.capture.listening != listening:
                 with self._guard("change of listening", capture.name):
                     watched.capture.listening = listening
+                    if not listening:
+                        watched.measure.rest()
 
     def _end_step(self) -> None:
         of_looks, self._readings = self._readings, []

@@ -71,11 +71,17 @@ class Updates:
         """What one of the weights has moved by, in its own library; NaN where it was not kept."""
         if not self._is_kept:
             return moved[place] * math.nan
-        return returned(self._readable(moved)[place] - self._before[place], moved[place])
+        one = [moved[place]]
+        seen = self._seen[place] if moved is self._given else (host_views(one) or [readable(*one)])[0]
+        return returned(seen - self._before[place], *one)
 
     def forget(self) -> None:
         """The step has ended; what is kept is no longer from before one."""
         self._is_kept = False
+
+    def release(self) -> None:
+        """Lets go of the weights that were given; the copies stay, to be written over."""
+        self._given, self._seen = (), []
 
     def _readable(self, arrays: Sequence[Array]) -> list[Any]:
         # A look at each of hundreds of arrays takes longer than a look at what is in them.

@@ -239,11 +239,14 @@ class LogWriter:
         waiting, self._waiting = self._waiting, []
         try:
             while waiting:
+                # Full it may be still, where somebody has interrupted the writing.
+                self._commit_if_full()
                 if not self._fit(waiting[0][1].by_axis()):
                     self._continue(waiting[0][1])
                 run = self._first_run(waiting)
-                del waiting[: len(run)]
                 self._put_run(run)
+                del waiting[: len(run)]
+                self._commit_if_full()
         finally:
             self._waiting = [*waiting, *self._waiting]
 
@@ -257,9 +260,9 @@ class LogWriter:
         steps, values = [step for step, _ in run], np.stack([readings.values for _, readings in run])
         for axis, (columns, positions) in run[0][1].columns.by_axis.items():
             self._rows[axis].put_many(steps, columns, values[:, positions])
-        self._commit_if_full()
 
     def _put(self, step: int, readings: Sequence[Reading]) -> None:
+        self._commit_if_full()
         of_axis = by_axis(readings)
         if not self._fit(of_axis):
             self._continue(readings)

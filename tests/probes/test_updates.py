@@ -1,6 +1,7 @@
 """How far weights have moved, from a copy that was kept of them."""
 
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -92,6 +93,18 @@ def test_weights_of_a_type_that_numpy_lacks_are_read_anew_each_time():
         weights[0] += 1
         assert updates.norms(weights) == [2.0]
         assert updates.update(0, weights).tolist() == [1.0] * 4
+
+
+def test_weights_that_are_let_go_of_are_held_by_nobody():
+    torch = pytest.importorskip("torch")
+    updates, weights = Updates(), [torch.ones(4)]
+    updates.keep(weights)
+    weight = ref(weights[0])
+    updates.release()
+    assert updates.norms(weights) == [0.0]
+    updates.release()
+    weights.clear()
+    assert weight() is None
 
 
 def test_a_torch_weight_may_still_change_its_size():

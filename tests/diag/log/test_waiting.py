@@ -8,6 +8,7 @@ import pytest
 
 from diag.events import Column, Columns, Layer, Model, Readings
 from diag.log import Log
+from diag.log.live import LiveFile
 
 
 def committed(folder: Path, group: str = "layers") -> int:
@@ -64,3 +65,28 @@ def test_vectors_that_open_a_segment_of_shorter_chunks_are_all_kept(open_writer,
         writer.write(step, Readings(wide, np.full(9000, float(step))))
     writer.close()
     assert Log(folder).series("activation_rms").column("layer7")[-79:].tolist() == list(range(1, 80))
+
+
+def test_an_interrupt_while_a_chunk_is_written_leaves_the_log_whole(open_writer, folder, monkeypatch):
+    writer = open_writer(warm_up=0, chunk_rows=4)
+    columns = vector("criterion_loss", 0.0).columns
+    for step in range(2):
+        writer.write(step, Readings(columns, np.array([float(step)])))
+    append, left = LiveFile.append, [KeyboardInterrupt]
+
+    def interrupted(file, tables):
+        if left:
+            raise left.pop()
+        append(file, tables)
+
+    monkeypatch.setattr(LiveFile, "append", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        for step in range(2, 9):
+            writer.write(step, Readings(columns, np.array([float(step)])))
+    for step in range(9, 12):
+        writer.write(step, Readings(columns, np.array([float(step)])))
+    writer.close()
+    found = Log(folder).series("criterion_loss").values.ravel().tolist()
+    assert found == sorted(set(found))
+    assert {0, 1, 2, 3, 9, 10, 11} <= set(found)
+    assert Log(folder).state == "closed"
