@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from probes import sums
 from probes.sums import (
     IS_COMPILED,
-    compiled,
     mark_firing,
     norms_of_copies,
     norms_of_differences,
@@ -150,13 +150,13 @@ def test_a_summary_has_the_limits_beside_the_sums(array):
 def test_what_is_compiled_turns_away_what_it_cannot_read():
     array, integers = np.ones((2, 3)), np.ones(3, int)
     calls = SimpleNamespace(
-        integers=lambda: compiled.sums(integers),
-        a_part=lambda: compiled.sums_of_squares([array[:, ::2]]),
-        too_few=lambda: compiled.copied([array], []),
-        other_shapes=lambda: compiled.moved([array], [array.T]),
-        a_row=lambda: compiled.mark_firing(integers.astype(float), np.empty(3, int), 1, 0),
-        no_examples=lambda: compiled.mark_firing(array[:0], np.empty(3, int), 1, 0),
-        too_few_marks=lambda: compiled.mark_firing(array, np.empty(2, int), 1, 0),
+        integers=lambda: sums.compiled.sums(integers),
+        a_part=lambda: sums.compiled.sums_of_squares([array[:, ::2]]),
+        too_few=lambda: sums.compiled.copied([array], []),
+        other_shapes=lambda: sums.compiled.moved([array], [array.T]),
+        a_row=lambda: sums.compiled.mark_firing(integers.astype(float), np.empty(3, int), 1, 0),
+        no_examples=lambda: sums.compiled.mark_firing(array[:0], np.empty(3, int), 1, 0),
+        too_few_marks=lambda: sums.compiled.mark_firing(array, np.empty(2, int), 1, 0),
     )
     for name, call in vars(calls).items():
         with pytest.raises(BufferError):
