@@ -1,6 +1,7 @@
 """What becomes of the numbers that were measured in a step: those that follow from several, and where all belong."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
 from itertools import accumulate, chain
 from typing import NamedTuple
 
@@ -73,6 +74,12 @@ class Plan:
         """
         following = [task.function(numbers) for task in self._following]
         return np.concatenate([numbers, *following], axis=1)[:, self._kept]
+
+
+@lru_cache(maxsize=16)
+def as_they_are(names: tuple[str, ...]) -> Plan:
+    """The plan of numbers of the network from which nothing follows."""
+    return Plan([tuple(Column(name, "", "network") for name in names)])
 
 
 class _Following(NamedTuple):

@@ -4,8 +4,7 @@ import atexit
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,26 +14,17 @@ import numpy as np
 from diag.board import Board
 from diag.board_histograms import histogram_values, without_densities
 from diag.capture import Capture, open_capture
-from diag.columns import non_finite, of_network
+from diag.columns import non_finite
 from diag.events import Event, Happening, Histogram, Model, Reading, Readings
 from diag.guard import Guard, warn
 from diag.histograms import Histograms
 from diag.log import LogWriter, describe_run, rank_and_world_size, write_run
 from diag.measure import Measure, recordable
 from diag.on_probe_batch import Curvature, Look, Noise, Regularly, Representation
-from diag.plan import Plan, Taken
+from diag.plan import Taken, as_they_are
 from diag.steps import Ended, EndedSteps
+from diag.watched import Watched
 from probes import histogram_bins, histogram_edges
-
-
-@dataclass
-class _Watched:
-    """One model with what listens to it."""
-
-    capture: Capture
-    measure: Measure
-    learning_rates: tuple[float, ...] = ()
-    evaluation_mode_rate: float = np.nan
 
 
 class Recorder:
@@ -101,7 +91,7 @@ class Recorder:
         self._histograms_every, self._histograms = histograms_every, Histograms()
         self._own = [recordable(function) for function in probes]
         self._omit = omit
-        self._watched: list[_Watched] = []
+        self._watched: list[Watched] = []
         self._looks: list[Regularly] = []
         self._readings: list[Reading] = []
         self._ended = EndedSteps()
@@ -179,7 +169,7 @@ class Recorder:
         )
         measure.learn(capture.layers)
         measure.has_copies = self._has_copies(capture)
-        self._watched.append(_Watched(capture, measure))
+        self._watched.append(Watched(capture, measure))
         capture.listening = self._is_recorded()
 
     def curvature(
@@ -360,9 +350,9 @@ class Recorder:
             self._write("TensorBoard", lambda: self._board.write(self._step, scalars))
             self._write("TensorBoard", lambda: self._board.write_values(self._step, densities))
         if self._is_recorded():
-            parts = [part for watched in self._watched for part in (watched.measure.take(), _rates(watched))]
+            parts = [part for watched in self._watched for part in (watched.measure.take(), watched.rates())]
             seconds = time.perf_counter() - self._start, self._guard.take_seconds()
-            parts.append(Taken(_as_they_are(("wall_time", "recording_seconds")), np.array(seconds)))
+            parts.append(Taken(as_they_are(("wall_time", "recording_seconds")), np.array(seconds)))
             self._write_ended(self._ended.add(self._step, parts))
             if histograms := self._histograms.take():
                 self._write_ended(self._ended.take())
@@ -438,22 +428,5 @@ class Recorder:
         self._watched, self._looks = [], []
 
 
-@lru_cache(maxsize=16)
-def _as_they_are(names: tuple[str, ...]) -> Plan:
-    """The plan of numbers of the network from which nothing follows."""
-    return Plan([of_network(names).cells])
-
-
 def _keep_silent(_message: str) -> None:
     """On every rank but the first: what one says, all would say."""
-
-
-def _rates(watched: _Watched) -> Taken:
-    prefix = f"{watched.capture.name}." if watched.capture.name else ""
-    # Empty until the pair's own optimiser has stepped, which for a second pair is in the step after.
-    groups = range(len(watched.learning_rates))
-    rates = (f"learning_rate{f'_{group}' if group else ''}" for group in groups)
-    names = *rates, "evaluation_mode_rate", "training_mode_evaluations"
-    evaluations, watched.capture.evaluations = watched.capture.evaluations, 0
-    values = np.array([*watched.learning_rates, watched.evaluation_mode_rate, evaluations])
-    return Taken(_as_they_are(tuple(prefix + name for name in names)), values)
